@@ -1,0 +1,9 @@
+#!/bin/sh
+# Write the locked requirements (every version, every hash) from pyproject.toml. Needs `uv`.
+set -eu
+cd "$(dirname "$0")/.."
+lock() { uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+    --custom-compile-command "make lock" "$@"; }
+lock pyproject.toml -o packaging/requirements.txt
+lock pyproject.toml --group dev -o packaging/requirements-dev.txt
+lock --group stock-client -o packaging/requirements-stock-client.txt
