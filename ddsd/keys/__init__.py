@@ -1,0 +1,1 @@
+"""Keys, from a password to a project's private key: nothing here opens by the database alone."""
