@@ -1,6 +1,7 @@
 """The instance key: one secret per installation, from a file or a systemd credential.
 
-Invariant: it is never in the database, and the key itself seals nothing; each purpose has a key of its own, derived from it.
+Invariant: it is never in the database, and seals nothing itself; each purpose has a key of its own,
+derived from it.
 """
 
 from __future__ import annotations
