@@ -59,10 +59,9 @@ class Database:
         Raises:
             DatabaseUnavailable: the database is away, full, or locked by another process.
         """
-        async with self._one_writer:
-            async with self._session({_WRITING: True}) as session:
-                yield session
-                await session.commit()
+        async with self._one_writer, self._session({_WRITING: True}) as session:
+            yield session
+            await session.commit()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:

@@ -38,6 +38,11 @@ class Purpose(StrEnum):
     SESSION_KEY = "session-key"
 
 
+def _within(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise InvalidInput(f"{name} must lie between {low} and {high}, not {value}")
+
+
 @dataclass(frozen=True)
 class KdfCost:
     """What one Argon2id run costs; kept with each user, so that it can be raised later.
@@ -305,8 +310,3 @@ def _whole(key: SecretBytes) -> bytes:
     if len(key) != KEY_BYTES:
         raise SealBroken(f"a key has {KEY_BYTES} bytes, this one {len(key)}")
     return key.reveal()
-
-
-def _within(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high:
-        raise InvalidInput(f"{name} must lie between {low} and {high}, not {value}")

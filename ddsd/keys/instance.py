@@ -1,6 +1,7 @@
 """The instance key: one secret per installation, from a file or a systemd credential.
 
-Invariant: it is never in the database, and the key itself seals nothing; each purpose has a key of its own, derived from it.
+Invariant: it is never in the database, and seals nothing itself; each purpose has a key of its own,
+derived from it.
 """
 
 from __future__ import annotations
@@ -81,6 +82,10 @@ class InstanceKey:
         return SecretBytes(
             primitives.aead_open(blob, key=self._sealing_key(purpose), context=_context(purpose))
         )
+
+    def derive(self, purpose: str) -> SecretBytes:
+        """Return 32 bytes that follow from this key and ``purpose`` alone, and lead to neither."""
+        return self._subkey("derive", purpose)
 
     def _sealing_key(self, purpose: str) -> bytes:
         return self._subkey("seal", purpose).reveal()

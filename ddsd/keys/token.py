@@ -1,7 +1,8 @@
 """The bearer token: a JWE that carries a session's uid and the key that opens the session's row.
 
 Invariant: a token holds no password and no private key, and nothing it says is believed before it
-is authenticated, its expiry included. What the stock client reads of it: wire contract, section 2.3.
+is authenticated, its expiry included. What the stock client reads of it: wire contract, section
+2.3.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ _REGISTRY = jwe.JWERegistry(
 )
 
 
-# The header is anybody's JSON until the tag has been checked, and the library trips over one that is
-# no object, or nested deeply, in more ways than its own errors.
+# The header is anybody's JSON until the tag has been checked, and the library trips over one that
+# is no object, or nested deeply, in more ways than its own errors.
 _UNREADABLE = (
     JoseError,
     InvalidInput,
