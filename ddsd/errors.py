@@ -147,6 +147,12 @@ class MailUnavailable(Unavailable):
     code = "mail_unavailable"
 
 
+class MailRefused(DdsError):
+    """The mail server refuses the message for good; another try will not help."""
+
+    code = "mail_refused"
+
+
 class DatabaseUnavailable(Unavailable):
     """The database does not answer."""
 

@@ -1,0 +1,146 @@
+"""Who may do what: roles, actions, one table, and the actors that act.
+
+The roles and their permissions are those of the wire contract, section 3. Whether somebody belongs to a *given*
+project is not decided here but in :mod:`ddsd.projects.gate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from ddsd.errors import Forbidden
+
+
+class Role(StrEnum):
+    """What an account is. A project owner is a researcher with a flag in one project."""
+
+    SUPER_ADMIN = "Super Admin"
+    UNIT_ADMIN = "Unit Admin"
+    UNIT_PERSONNEL = "Unit Personnel"
+    RESEARCHER = "Researcher"
+
+
+UNIT_ROLES: Final = frozenset({Role.UNIT_ADMIN, Role.UNIT_PERSONNEL})
+
+
+class Action(StrEnum):
+    """What can be asked of the service."""
+
+    SEE_OWN_ACCOUNT = "see own account"
+    LIST_PROJECTS = "list projects"
+    SEE_PROJECT = "see project"
+    CREATE_PROJECT = "create project"
+    CHANGE_STATUS = "change status"
+    UPLOAD = "upload"
+    LIST_FILES = "list files"
+    DOWNLOAD = "download"
+    OPEN_PROJECT_KEY = "open project key"
+    OPERATE = "operate"
+
+
+_ALL = frozenset(Role)
+_SEES_DATA = _ALL - {Role.SUPER_ADMIN}
+
+PERMISSIONS: Final[Mapping[Action, frozenset[Role]]] = {
+    Action.SEE_OWN_ACCOUNT: _ALL,
+    Action.LIST_PROJECTS: _ALL,
+    Action.SEE_PROJECT: _ALL,
+    Action.CREATE_PROJECT: UNIT_ROLES,
+    Action.CHANGE_STATUS: UNIT_ROLES,
+    Action.UPLOAD: UNIT_ROLES,
+    Action.LIST_FILES: _SEES_DATA,
+    Action.DOWNLOAD: _SEES_DATA,
+    Action.OPEN_PROJECT_KEY: _SEES_DATA,
+    Action.OPERATE: frozenset(),
+}
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Somebody on this machine, known by the socket's peer credentials. Has no password, so no keys."""
+
+    uid: int
+    name: str
+
+    @property
+    def label(self) -> str:
+        """Return how the audit log names them."""
+        return f"operator {self.name} (uid {self.uid})"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A logged-in account."""
+
+    user_id: int
+    uid: str
+    username: str
+    name: str
+    role: Role
+    unit_id: int | None
+    session_id: int
+
+    @property
+    def label(self) -> str:
+        """Return how the audit log names them."""
+        return f"user {self.username}"
+
+    @property
+    def is_unit_user(self) -> bool:
+        """Say whether they work for a unit."""
+        return self.role in UNIT_ROLES
+
+
+@dataclass(frozen=True)
+class System:
+    """The daemon itself: jobs and schedules."""
+
+    label: str = "system"
+
+
+@dataclass(frozen=True)
+class Nobody:
+    """Somebody who has not logged in."""
+
+    label: str = "nobody"
+
+
+Actor = Operator | Member | System | Nobody
+
+
+def allowed(actor: Actor, action: Action) -> bool:
+    """Say whether ``actor`` may do ``action`` at all, in whatever project."""
+    match actor:
+        case Member(role=role):
+            return role in PERMISSIONS[action]
+        case Operator():
+            return action is Action.OPERATE
+        case System():
+            return True
+        case Nobody():
+            return False
+
+
+def require(actor: Actor, action: Action) -> None:
+    """Refuse unless ``actor`` may do ``action``.
+
+    Raises:
+        Forbidden: they may not.
+    """
+    if not allowed(actor, action):
+        raise Forbidden("Insufficient credentials")
+
+
+def require_member(actor: Actor, action: Action) -> Member:
+    """Return the member that ``actor`` is, if they may do ``action``.
+
+    Raises:
+        Forbidden: they may not, or are no member.
+    """
+    require(actor, action)
+    if not isinstance(actor, Member):
+        raise Forbidden("Insufficient credentials")
+    return actor

@@ -1,0 +1,1 @@
+"""The record of who changed what: rows are added and never altered."""

@@ -1,0 +1,100 @@
+"""Files, the folders they are in, their versions, and the keys handed out for them.
+
+A folder knows how many files and bytes are anywhere below it, so that listing one folder costs what that folder
+holds and nothing else.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, LargeBinary, UniqueConstraint
+from sqlmodel import Field
+
+from ddsd.db.base import Table
+from ddsd.db.types import EnumText, UtcDateTime
+
+
+class StoredFile(Table, table=True):
+    """A file as it is now. ``name`` is its POSIX path from the project's root, ``subpath`` the folder or ``.``.
+
+    ``checksum`` is SHA-256 (hex) of the original bytes; ``salt`` and ``public_key`` are the container's, in hex.
+    """
+
+    __tablename__ = "files"
+    __table_args__ = (
+        UniqueConstraint("project_id", "name"),
+        UniqueConstraint("project_id", "name_in_bucket", name="uq_files_project_id_in_bucket"),
+    )
+
+    id: int = Field(default=None, primary_key=True)
+    project_id: int = Field(foreign_key="projects.id", ondelete="CASCADE")
+    folder_id: int = Field(foreign_key="folders.id", index=True)
+    name: str
+    name_in_bucket: str = Field(max_length=1024)
+    size_original: int = Field(sa_type=BigInteger)
+    size_stored: int = Field(sa_type=BigInteger)
+    compressed: bool
+    salt: str = Field(max_length=32)
+    public_key: str = Field(max_length=64)
+    checksum: str = Field(max_length=64)
+    uploaded_at: datetime = Field(sa_type=UtcDateTime)
+    downloaded_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Folder(Table, table=True):
+    """A folder that holds a file somewhere below it. The root's path is ``.`` and it has no parent.
+
+    ``file_count`` and ``bytes_original`` count everything below, at any depth.
+    """
+
+    __tablename__ = "folders"
+    __table_args__ = (UniqueConstraint("project_id", "path"),)
+
+    id: int = Field(default=None, primary_key=True)
+    project_id: int = Field(foreign_key="projects.id", ondelete="CASCADE")
+    parent_id: int | None = Field(default=None, foreign_key="folders.id", index=True)
+    path: str
+    file_count: int = Field(default=0, sa_type=BigInteger)
+    bytes_original: int = Field(default=0, sa_type=BigInteger)
+
+
+class FileVersion(Table, table=True):
+    """What was stored from when to when, and by whom: the record that usage is computed from. Never removed."""
+
+    __tablename__ = "file_versions"
+
+    id: int = Field(default=None, primary_key=True)
+    project_id: int = Field(foreign_key="projects.id", index=True)
+    file_id: int | None = Field(
+        default=None, foreign_key="files.id", ondelete="SET NULL", index=True
+    )
+    size_stored: int = Field(sa_type=BigInteger)
+    uploaded_at: datetime = Field(sa_type=UtcDateTime)
+    uploaded_by: int | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")
+    removed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class StoreKeyUse(StrEnum):
+    """What a key at the store is for."""
+
+    UPLOAD = "upload"
+    DOWNLOAD = "download"
+
+
+class StoreKey(Table, table=True):
+    """A key at the object store that this service made: per project for uploads, one that signs downloads.
+
+    ``secret`` is sealed under the instance key.
+    """
+
+    __tablename__ = "store_keys"
+
+    id: int = Field(default=None, primary_key=True)
+    use: StoreKeyUse = Field(sa_type=EnumText(StoreKeyUse))  # type: ignore[call-overload]  # an instance is fine
+    bucket: str = Field(default="", max_length=63, index=True)
+    access_key: str = Field(max_length=128)
+    secret: bytes = Field(sa_type=LargeBinary)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -1,0 +1,40 @@
+"""The outbox."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import LargeBinary
+from sqlmodel import Field
+
+from ddsd.db.base import Table
+from ddsd.db.types import EnumText, UtcDateTime
+
+
+class MailState(StrEnum):
+    """Where a letter is on its way."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    KEPT = "kept"
+    FAILED = "failed"
+
+
+class Mail(Table, table=True):
+    """A letter. ``body`` is sealed under the instance key and, if ``secret``, gone once the letter has left."""
+
+    __tablename__ = "mails"
+
+    id: int = Field(default=None, primary_key=True)
+    kind: str = Field(max_length=40)
+    recipient: str = Field(max_length=254, index=True)
+    subject: str
+    body: bytes | None = Field(default=None, sa_type=LargeBinary)
+    secret: bool = Field(default=False)
+    message_id: str = Field(max_length=120)
+    state: MailState = Field(sa_type=EnumText(MailState), index=True)  # type: ignore[call-overload]  # an instance is fine
+    attempts: int = Field(default=0)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_error: str = Field(default="")

@@ -1,0 +1,1 @@
+"""Projects: what is delivered, to whom, and in which status it is."""

@@ -1,0 +1,1 @@
+"""Units: the facilities that deliver."""

@@ -1,0 +1,30 @@
+"""The unit's row: its names, its defaults, and the counter its projects are numbered with."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger
+from sqlmodel import Field
+
+from ddsd.db.base import Table
+from ddsd.db.types import UtcDateTime
+
+
+class Unit(Table, table=True):
+    """A facility that delivers. ``quota_bytes`` 0 means none; ``warning_level`` is a fraction of it."""
+
+    __tablename__ = "units"
+
+    id: int = Field(default=None, primary_key=True)
+    public_id: str = Field(max_length=50, unique=True)
+    name: str = Field(max_length=255, unique=True)
+    external_display_name: str = Field(max_length=255)
+    contact_email: str = Field(max_length=255)
+    internal_ref: str = Field(max_length=50, unique=True)
+    project_counter: int = Field(default=0)
+    days_in_available: int = Field(default=90)
+    days_in_expired: int = Field(default=30)
+    quota_bytes: int = Field(default=0, sa_type=BigInteger)
+    warning_level: float = Field(default=0.8)
+    created_at: datetime = Field(sa_type=UtcDateTime)

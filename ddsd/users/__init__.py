@@ -1,0 +1,1 @@
+"""People: accounts, sessions, second factors, invites, and the limits on guessing."""
