@@ -144,7 +144,7 @@ class Database:
         await self.engine.dispose()
 
 
-class ForeignKeysBroken(Exception):  # noqa: N818 - says what is wrong, as the errors of the domain do
+class ForeignKeysBroken(Exception):
     """A change of the schema left rows that refer to nothing."""
 
 
