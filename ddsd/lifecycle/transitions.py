@@ -6,7 +6,7 @@ from datetime import datetime
 
 from ddsd.access import Action, require
 from ddsd.audit import trail
-from ddsd.errors import Conflict, WrongStatus
+from ddsd.errors import Conflict
 from ddsd.mail import outbox
 from ddsd.projects import membership, projects, status
 from ddsd.projects.status import Status
@@ -98,8 +98,6 @@ def _release_deadline(now: datetime, project: Project, unit: Unit, days: object)
 
 
 def _enter(work: Work, project: Project, new: Status, deadline: datetime | None) -> None:
-    if project.status is new:
-        raise WrongStatus(f"The project is {new} already.")
     project.status = new
     project.deadline = deadline
     projects.touch(work, project)
