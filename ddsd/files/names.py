@@ -6,7 +6,8 @@ import unicodedata
 from typing import Final
 
 _LONGEST_PART_BYTES: Final = 255
-_LONGEST_BYTES: Final = 4096
+# PostgreSQL indexes values of at most 2704 bytes.
+_LONGEST_BYTES: Final = 2048
 _DEEPEST: Final = 128
 ROOT: Final = "."
 
@@ -15,7 +16,7 @@ def check_name(name: str) -> list[str]:
     """Return what is wrong with a file's name (its path from the project's root); empty when nothing is.
 
     Refused: absolute paths, ``.``, ``..`` and empty parts, backslashes (a path separator on other systems), control
-    characters, parts over 255 bytes and paths over 4096 bytes in UTF-8, more than 128 levels.
+    characters, parts over 255 bytes and paths over 2048 bytes in UTF-8, more than 128 levels.
     """
     if not name:
         return ["Shorter than minimum length 1."]

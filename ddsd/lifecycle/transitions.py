@@ -7,6 +7,7 @@ from datetime import datetime
 from ddsd.access import Action, require
 from ddsd.audit import trail
 from ddsd.errors import Conflict
+from ddsd.files import grants
 from ddsd.mail import outbox
 from ddsd.projects import membership, projects, status
 from ddsd.projects.status import Status
@@ -39,6 +40,7 @@ async def release(work: Work, project: Project, *, days: object, send_email: boo
     deadline = _release_deadline(work.now, project, unit, days)
     project.released_at = project.released_at or work.now
     _enter(work, project, Status.AVAILABLE, deadline)
+    await grants.withdraw_uploads(work, project)
     trail.record(work, "project.release", project.public_id, deadline=deadline.isoformat())
     if not send_email:
         return False
