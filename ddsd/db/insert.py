@@ -8,9 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from ddsd.db.base import Table
 
 
-def insert_into(
-    session: AsyncSession, table: type[Table]
-) -> postgresql.Insert | sqlite.Insert:
+def insert_into(session: AsyncSession, table: type[Table]) -> postgresql.Insert | sqlite.Insert:
     """Start an insert that can say what happens on a conflict; both dialects spell it alike."""
     if session.get_bind().dialect.name == "sqlite":
         return sqlite.insert(table)

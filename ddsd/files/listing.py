@@ -40,9 +40,7 @@ class FileFacts:
     checksum: str
 
 
-_FACTS = tuple(
-    getattr(StoredFile.columns(), field) for field in FileFacts.__dataclass_fields__
-)
+_FACTS = tuple(getattr(StoredFile.columns(), field) for field in FileFacts.__dataclass_fields__)
 
 
 async def folder(work: Work, project: Project, asked: str | None) -> list[Entry]:

@@ -21,7 +21,9 @@ def check_name(name: str) -> list[str]:
     if not name:
         return ["Shorter than minimum length 1."]
     if not _is_text(name):
-        return ["The name has characters that are not allowed (control characters or no valid text)."]
+        return [
+            "The name has characters that are not allowed (control characters or no valid text)."
+        ]
     if len(name.encode()) > _LONGEST_BYTES:
         return [f"Longer than maximum length {_LONGEST_BYTES} (bytes)."]
     parts = name.split("/")

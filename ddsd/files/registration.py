@@ -208,9 +208,7 @@ async def _count_in_folders(
     rows = await work.session.execute(
         update(Folder)
         .where(table.project_id == project_id, table.path.in_(chain))
-        .values(
-            file_count=table.file_count + files, bytes_original=table.bytes_original + original
-        )
+        .values(file_count=table.file_count + files, bytes_original=table.bytes_original + original)
         .returning(table.path, table.id)
         .execution_options(synchronize_session=False)
     )

@@ -85,9 +85,7 @@ async def expire(work: Work, project: Project, *, days: object) -> None:
 
 
 def _release_deadline(now: datetime, project: Project, unit: Unit, days: object) -> datetime:
-    lasts = status.parse_days(
-        days, default=unit.days_in_available, most=status.MAX_DAYS_AVAILABLE
-    )
+    lasts = status.parse_days(days, default=unit.days_in_available, most=status.MAX_DAYS_AVAILABLE)
     if project.status is Status.EXPIRED:
         if project.times_expired >= status.MAX_TIMES_EXPIRED:
             raise Conflict(
@@ -103,9 +101,7 @@ def _enter(work: Work, project: Project, new: Status, deadline: datetime | None)
     project.status = new
     project.deadline = deadline
     projects.touch(work, project)
-    work.session.add(
-        StatusEntry(project_id=project.id, status=new, deadline=deadline, at=work.now)
-    )
+    work.session.add(StatusEntry(project_id=project.id, status=new, deadline=deadline, at=work.now))
 
 
 async def _announce(work: Work, project: Project, unit: Unit, address: str) -> None:

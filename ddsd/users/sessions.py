@@ -57,9 +57,7 @@ async def complete(work: Work, caller: Caller) -> str:
     It ends when the partial one would have: the second factor does not prolong it (wire contract, section 2.3).
     """
     unlocked = caller.unlock()
-    await work.session.execute(
-        delete(Session).where(Session.columns().id == caller.session.id)
-    )
+    await work.session.execute(delete(Session).where(Session.columns().id == caller.session.id))
     return _open_row(
         work,
         caller.user,
@@ -192,4 +190,3 @@ def _check_alive(session: Session, contents: TokenContents, now: datetime) -> No
     partial = contents.purpose is TokenPurpose.PARTIAL
     if session.expires_at <= now or (partial and session.created_at + _PARTIAL_LIFETIME <= now):
         raise NotAuthenticated("Expired token")
-

@@ -24,6 +24,7 @@ from ddsd.errors import (
     InvalidInput,
     MissingField,
     NotAuthenticated,
+    SecondFactorRequired,
 )
 from ddsd.planes.v1.wire import Json
 from ddsd.projects import gate
@@ -97,16 +98,28 @@ class Call:
     @asynccontextmanager
     async def changing(self, action: Action) -> AsyncIterator[Asked]:
         """Open a transaction that may write, for a caller who may do ``action``."""
-        token = self._token()
-        async with transaction(self.services, Nobody()) as work:
+        token = self.token()
+        async with self._reminding(token), transaction(self.services, Nobody()) as work:
             yield await self._admit(work, token, action)
 
     @asynccontextmanager
     async def reading(self, action: Action) -> AsyncIterator[Asked]:
         """Open a transaction that only reads, for a caller who may do ``action``."""
-        token = self._token()
-        async with reading(self.services, Nobody()) as work:
+        token = self.token()
+        async with self._reminding(token), reading(self.services, Nobody()) as work:
             yield await self._admit(work, token, action)
+
+    @asynccontextmanager
+    async def _reminding(self, token: str) -> AsyncIterator[None]:
+        """Mail a code to somebody who has only given the password, as the stock system does."""
+        try:
+            yield
+        except SecondFactorRequired:
+            async with reading(self.services, Nobody()) as work:
+                caller = await sessions.find(work, token)
+            if caller.user.second_factor is SecondFactor.MAIL:
+                await login.mail_code(self.services, caller.user)
+            raise
 
     async def _admit(self, work: Work, token: str, action: Action) -> Asked:
         caller = await sessions.find(work, token)
@@ -114,20 +127,16 @@ class Call:
         require(caller.member, action)
         return Asked(self, replace(work, actor=caller.member), caller)
 
-    async def remind_of_code(self) -> None:
-        """Mail a code to somebody who uses the partial token where the full one is needed, as the stock one does."""
-        async with reading(self.services, Nobody()) as work:
-            caller = await sessions.find(work, self._token())
-        if caller.user.second_factor is SecondFactor.MAIL:
-            await login.mail_code(self.services, caller.user)
-
     def token(self) -> str:
         """Return the bearer token.
 
         Raises:
             NotAuthenticated: there is none.
         """
-        return self._token()
+        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise NotAuthenticated("No token")
+        return token.strip()
 
     def basic(self) -> tuple[str, SecretText]:
         """Return user name and password from the Basic credentials; UTF-8 if they are that, else Latin-1.
@@ -214,12 +223,6 @@ class Call:
         value = self.request.query_params.get(name)
         return None if value is None else _checked(str(value))
 
-    def _token(self) -> str:
-        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            raise NotAuthenticated("No token")
-        return token.strip()
-
 
 async def provide_call(request: Request[Any, Any, State]) -> Call:
     """Read the whole request. A dependency of every handler of this plane.
@@ -283,4 +286,3 @@ def _holds_nul(value: object) -> bool:
             return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
         case _:
             return False
-
