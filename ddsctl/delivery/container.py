@@ -310,7 +310,7 @@ class Opening:
             raise Truncated("the stored object is too short to be a container")
         rest = self._held - NONCE_BYTES
         if rest or not self._segments:
-            self._open_segment(rest)
+            self._open_segment(self._first_nonce, rest)
         if self._buffer[rest : self._held] != _nonce(self._first_nonce + self._segments - 1):
             raise FinalNonceWrong("the stored object is cut or has been added to")
         if self._frame is not None:
@@ -331,16 +331,15 @@ class Opening:
             self._first_nonce = int.from_bytes(self._buffer[:NONCE_BYTES], "little")
             self._held = 0
         else:
-            self._open_segment(_SEALED_SEGMENT_BYTES)
+            self._open_segment(self._first_nonce, _SEALED_SEGMENT_BYTES)
             self._buffer[:NONCE_BYTES] = self._buffer[_SEALED_SEGMENT_BYTES:]
             self._held = NONCE_BYTES
 
-    def _open_segment(self, length: int) -> None:
-        assert self._first_nonce is not None  # noqa: S101
+    def _open_segment(self, first_nonce: int, length: int) -> None:
         if length < TAG_BYTES:
             raise Truncated("the last segment is shorter than its tag")
         plain = self._plain[: length - TAG_BYTES]
-        nonce = _nonce(self._first_nonce + self._segments)
+        nonce = _nonce(first_nonce + self._segments)
         try:
             self._cipher.decrypt_into(nonce, self._buffer[:length], None, plain)
         except InvalidTag:
