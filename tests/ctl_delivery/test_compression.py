@@ -10,7 +10,14 @@ from io import BytesIO
 import pytest
 import zstandard
 
-from ddsctl.delivery.compression import MAGIC_LENGTH, MAGIC_NUMBERS, compressed, is_compressed
+from ddsctl.delivery.compression import (
+    MAGIC_LENGTH,
+    MAGIC_NUMBERS,
+    FrameBroken,
+    FrameReader,
+    compressed,
+    is_compressed,
+)
 
 
 @pytest.mark.parametrize("magic", MAGIC_NUMBERS)
@@ -52,3 +59,14 @@ def test_a_frame_has_a_checksum_no_content_size_and_a_window_of_two_mebibytes() 
 
 def test_the_frame_of_an_empty_file_has_thirteen_bytes() -> None:
     assert len(b"".join(compressed([]))) == 13
+
+
+def test_what_comes_after_a_frame_is_refused_even_when_it_comes_later() -> None:
+    back = bytearray()
+    reader = FrameReader(back.extend)
+    reader.write(memoryview(b"".join(compressed([b"original"]))))
+
+    with pytest.raises(FrameBroken, match="follows the end"):
+        reader.write(memoryview(b"more"))
+
+    assert back == b"original"

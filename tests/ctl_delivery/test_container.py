@@ -352,16 +352,6 @@ def test_a_payload_that_is_not_one_whole_frame_is_refused(spoil: Callable[[bytes
         opened(stored)
 
 
-def test_a_byte_after_a_frame_that_fills_its_segment_is_refused() -> None:
-    original = content(SEGMENT * 2)
-    frame = frame_of(original)
-    filler = SEGMENT - len(frame) % SEGMENT
-    skippable = b"\x50\x2a\x4d\x18" + (filler - 8).to_bytes(4, "little") + bytes(filler - 8)
-
-    with pytest.raises(FrameBroken):
-        opened(payload_sealed_as_frame(frame + skippable + b"\x00", original))
-
-
 def test_a_frame_that_needs_a_huge_window_is_refused() -> None:
     wide = zstandard.ZstdCompressionParameters(window_log=27)
     frame = zstandard.ZstdCompressor(compression_params=wide).compressobj()
@@ -486,7 +476,7 @@ def test_an_opening_goes_on_refusing_after_damage() -> None:
         opening.finish()
 
 
-@pytest.mark.parametrize("hexadecimal", ["", "AB", "G" * 64, "AB" * 33, "A B" * 32, "ä" * 64])
+@pytest.mark.parametrize("hexadecimal", ["", "AB", "G" * 64, "AB" * 33, "AB " * 32, "ä" * 64])
 def test_a_key_that_is_not_64_digits_is_refused(hexadecimal: str) -> None:
     with pytest.raises(KeyUnusable):
         project_public_key(hexadecimal)
