@@ -83,6 +83,10 @@ class InstanceKey:
             primitives.aead_open(blob, key=self._sealing_key(purpose), context=_context(purpose))
         )
 
+    def derive(self, purpose: str) -> SecretBytes:
+        """Return 32 bytes that follow from this key and ``purpose`` alone, and lead to neither."""
+        return self._subkey("derive", purpose)
+
     def _sealing_key(self, purpose: str) -> bytes:
         return self._subkey("seal", purpose).reveal()
 

@@ -95,12 +95,11 @@ class Session(Table, table=True):
 
 
 class OneTimeCode(Table, table=True):
-    """The code last mailed to an account: only its keyed hash, one at a time, gone when used."""
+    """Which code was last mailed to an account: a counter, from which only the instance key leads to the code."""
 
     __tablename__ = "one_time_codes"
 
     user_id: int = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
-    code_hash: bytes = Field(sa_type=LargeBinary)
     counter: int = Field(default=0, sa_type=BigInteger)
     issued_at: datetime = Field(sa_type=UtcDateTime)
     used: bool = Field(default=False)

@@ -1,0 +1,45 @@
+"""Maintenance: while it is on, only super admins are served. A new instance starts open."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import ScalarSelect, select
+
+from ddsd.access import Role
+from ddsd.errors import UnderMaintenance
+from ddsd.notices.tables import Switch
+from ddsd.work import Work
+
+_NAME: Final = "maintenance"
+
+
+async def is_on(work: Work) -> bool:
+    """Say whether the service is closed for maintenance."""
+    switch = await work.session.get(Switch, _NAME)
+    return switch is not None and switch.on
+
+
+def switch() -> ScalarSelect[bool]:
+    """Return the switch as an expression, for queries that have to know it anyway; null means off."""
+    table = Switch.columns()
+    return select(table.on).where(table.name == _NAME).scalar_subquery()
+
+
+async def require_open(work: Work, role: Role) -> None:
+    """Refuse everybody but super admins while maintenance is on.
+
+    Raises:
+        UnderMaintenance: it is, and the role is another.
+    """
+    check_open(role, closed=await is_on(work))
+
+
+def check_open(role: Role, *, closed: bool) -> None:
+    """Refuse everybody but super admins if the service is closed.
+
+    Raises:
+        UnderMaintenance: it is, and the role is another.
+    """
+    if closed and role is not Role.SUPER_ADMIN:
+        raise UnderMaintenance("Maintenance of DDS is ongoing.")

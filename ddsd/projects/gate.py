@@ -1,0 +1,87 @@
+"""Who may come near a given project, and in which status it must be. Every way to a project leads through here."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from ddsd.access import Member, Role
+from ddsd.errors import Forbidden, NotFound, WrongStatus
+from ddsd.projects.status import Status
+from ddsd.projects.tables import Membership, Project
+from ddsd.work import Work
+
+
+async def find(work: Work, member: Member, public_id: str, *, for_change: bool = False) -> Project:
+    """Return the project if ``member`` has to do with it.
+
+    Super admins see every project's metadata (never keys or files), unit users their unit's, researchers those they
+    are in.
+
+    Args:
+        work: the transaction.
+        member: who asks.
+        public_id: compared exactly.
+        for_change: lock the row until the transaction ends, so that what is decided on it stays true.
+
+    Raises:
+        NotFound: there is no such project.
+        Forbidden: it is not theirs.
+    """
+    query = select(Project).where(Project.columns().public_id == public_id)
+    if for_change:
+        query = query.with_for_update()
+    project = (await work.session.execute(query)).scalar_one_or_none()
+    if project is None:
+        raise NotFound("The specified project does not exist.")
+    if not await _concerns(work, member, project):
+        raise Forbidden("Project access denied.")
+    return project
+
+
+def require_in_progress(project: Project) -> None:
+    """Refuse unless files may be uploaded or changed now.
+
+    Raises:
+        WrongStatus: the project is not In Progress.
+    """
+    if project.status is not Status.IN_PROGRESS:
+        raise WrongStatus("Project not in right status to upload/modify files.")
+
+
+def require_listable(project: Project, member: Member) -> None:
+    """Refuse to list files to those the project has not been released to.
+
+    Raises:
+        Forbidden: the project is In Progress, and they are no unit user.
+    """
+    if project.status is Status.IN_PROGRESS and not member.is_unit_user:
+        raise Forbidden(
+            "The project status must be 'Available'. Please wait for unit to release the data."
+        )
+
+
+def require_downloadable(project: Project, member: Member) -> None:
+    """Refuse unless data may be downloaded now: Available for all, In Progress for unit users.
+
+    Raises:
+        WrongStatus: it may not.
+    """
+    in_preparation = project.status is Status.IN_PROGRESS and member.is_unit_user
+    if project.status is not Status.AVAILABLE and not in_preparation:
+        raise WrongStatus("Current Project status limits file download.")
+
+
+async def _concerns(work: Work, member: Member, project: Project) -> bool:
+    match member.role:
+        case Role.SUPER_ADMIN:
+            return True
+        case Role.UNIT_ADMIN | Role.UNIT_PERSONNEL:
+            return project.unit_id == member.unit_id
+        case Role.RESEARCHER:
+            table = Membership.columns()
+            found = await work.session.execute(
+                select(table.id).where(
+                    table.project_id == project.id, table.user_id == member.user_id
+                )
+            )
+            return found.first() is not None

@@ -1,0 +1,201 @@
+"""Projects: made with a key pair of their own, listed without ever counting files."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+
+from ddsd.access import UNIT_ROLES, Action, Member, Role, require_member
+from ddsd.audit import trail
+from ddsd.errors import Forbidden
+from ddsd.keys import service as keys
+from ddsd.keys.hierarchy import KeyPair
+from ddsd.keys.service import Holder
+from ddsd.keys.tables import KeyWrap
+from ddsd.projects.status import Status
+from ddsd.projects.tables import Membership, Project, StatusEntry
+from ddsd.units.tables import Unit
+from ddsd.users.tables import User
+from ddsd.work import Work
+
+_FEW_ADMINS = 2
+
+
+@dataclass(frozen=True)
+class ProjectFields:
+    """What a person says of a new project, already checked."""
+
+    title: str
+    description: str
+    pi: str
+    non_sensitive: bool
+
+
+@dataclass(frozen=True)
+class ProjectLine:
+    """One project in a list, as one caller sees it."""
+
+    project: Project
+    creator: str
+    unit: str
+    has_access: bool
+
+
+@dataclass(frozen=True)
+class Created:
+    """A new project and its private key, which the caller may wrap for more holders."""
+
+    project: Project
+    unit: Unit
+    pair: KeyPair
+
+
+async def count_admins(work: Work, unit_id: int) -> int:
+    """Return how many active unit admins a unit has."""
+    table = User.columns()
+    found = await work.session.execute(
+        select(table.id).where(
+            table.unit_id == unit_id, table.role == Role.UNIT_ADMIN, table.active.is_(True)
+        )
+    )
+    return len(found.all())
+
+
+async def warn_of_few_admins(work: Work, unit_id: int) -> str | None:
+    """Return what is to be said before a unit with two admins makes a project; ``None`` with three or more.
+
+    Raises:
+        Forbidden: it has fewer than two.
+    """
+    admins = await count_admins(work, unit_id)
+    if admins < _FEW_ADMINS:
+        raise Forbidden(
+            "Your unit does not have enough Unit Admins. "
+            "At least two Unit Admins are required for a project to be created."
+        )
+    if admins == _FEW_ADMINS:
+        return (
+            "Your unit only has 2 Unit Admins. This poses a high risk of data loss. "
+            "We HIGHLY recommend that you do not create this project until there are more "
+            "Unit Admins connected to your unit."
+        )
+    return None
+
+
+async def create(work: Work, fields: ProjectFields) -> Created:
+    """Make a project: number, bucket name, first status, key pair, one wrap per unit user with a key.
+
+    The bucket itself is made when the first upload is granted, so that the store may be away now.
+
+    Raises:
+        Forbidden: the caller may not make projects.
+    """
+    member = require_member(work.actor, Action.CREATE_PROJECT)
+    unit = await _next_number(work, member)
+    public_id = f"{unit.internal_ref}{unit.project_counter:05d}"
+    pair = keys.new_project_pair()
+    project = Project(
+        public_id=public_id,
+        unit_id=unit.id,
+        title=fields.title,
+        description=fields.description,
+        pi=fields.pi,
+        non_sensitive=fields.non_sensitive,
+        bucket=bucket_name(public_id, work.now),
+        status=Status.IN_PROGRESS,
+        public_key=pair.public,
+        created_by=member.user_id,
+        updated_by=member.user_id,
+        created_at=work.now,
+        updated_at=work.now,
+    )
+    work.session.add(project)
+    await work.session.flush()
+    work.session.add(StatusEntry(project_id=project.id, status=project.status, at=work.now))
+    keys.wrap_for(work, project.id, public_id, pair.private, await _unit_holders(work, unit.id))
+    trail.record(work, "project.create", public_id, unit=unit.public_id)
+    return Created(project, unit, pair)
+
+
+async def listing(work: Work, *, show_all: bool) -> Sequence[ProjectLine]:
+    """Return the projects the caller sees, oldest first; only active ones unless ``show_all``. One query."""
+    member = require_member(work.actor, Action.LIST_PROJECTS)
+    projects, users, units = Project.columns(), User.columns(), Unit.columns()
+    wraps = KeyWrap.columns()
+    query = (
+        select(Project, users.name, units.external_display_name, wraps.id)
+        .join(Unit, units.id == projects.unit_id)
+        .outerjoin(User, users.id == projects.created_by)
+        .outerjoin(KeyWrap, (wraps.project_id == projects.id) & (wraps.user_id == member.user_id))
+        .order_by(projects.id)
+    )
+    if not show_all:
+        query = query.where(projects.active.is_(True))
+    if member.role in UNIT_ROLES:
+        query = query.where(projects.unit_id == member.unit_id)
+    elif member.role is Role.RESEARCHER:
+        memberships = Membership.columns()
+        query = query.join(
+            Membership,
+            (memberships.project_id == projects.id) & (memberships.user_id == member.user_id),
+        )
+    return [
+        ProjectLine(project, creator or "Former User", unit, wrap is not None)
+        for project, creator, unit, wrap in await work.session.execute(query)
+    ]
+
+
+async def describe(work: Work, project: Project) -> ProjectLine:
+    """Return one project as its caller sees it."""
+    member = require_member(work.actor, Action.SEE_PROJECT)
+    creator = await work.session.get(User, project.created_by) if project.created_by else None
+    unit = await work.session.get_one(Unit, project.unit_id)
+    held = await keys.holds(work, member.user_id, [project.id])
+    name = creator.name if creator else "Former User"
+    return ProjectLine(project, name, unit.external_display_name, held[project.id])
+
+
+async def history(work: Work, project: Project) -> Sequence[StatusEntry]:
+    """Return every status the project has had, newest first."""
+    table = StatusEntry.columns()
+    found = await work.session.execute(
+        select(StatusEntry).where(table.project_id == project.id).order_by(table.id.desc())
+    )
+    return found.scalars().all()
+
+
+def touch(work: Work, project: Project) -> None:
+    """Note that the caller has changed the project now."""
+    project.updated_at = work.now
+    project.updated_by = work.actor.user_id if isinstance(work.actor, Member) else None
+
+
+def bucket_name(public_id: str, now: datetime) -> str:
+    """Return a bucket name nobody has used (wire contract, section 4): lower case, at most 63 characters."""
+    start = re.sub(r"[^a-z0-9.-]", "-", public_id.lower())
+    return f"{start}-{now:%y%m%d%H%M%S%f}-{secrets.token_hex(4)}"
+
+
+async def _next_number(work: Work, member: Member) -> Unit:
+    table = Unit.columns()
+    await work.session.execute(
+        update(Unit)
+        .where(table.id == member.unit_id)
+        .values(project_counter=table.project_counter + 1)
+    )
+    return await work.session.get_one(Unit, member.unit_id, populate_existing=True)
+
+
+async def _unit_holders(work: Work, unit_id: int) -> list[Holder]:
+    table = User.columns()
+    found = await work.session.execute(
+        select(table.id, table.public_key).where(
+            table.unit_id == unit_id, table.active.is_(True), table.public_key.is_not(None)
+        )
+    )
+    return [Holder(public=public, user_id=user_id) for user_id, public in found]

@@ -1,0 +1,221 @@
+"""Logging in: password, then second factor. One Argon2id run, whether or not the account exists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import select
+
+from ddsd.access import Nobody
+from ddsd.audit import trail
+from ddsd.errors import Forbidden, InvalidInput, MailUnavailable, NotAuthenticated
+from ddsd.keys import hierarchy
+from ddsd.keys.hierarchy import KdfCost, MasterSplit
+from ddsd.keys.unlocked import Unlocked, unlock_by_kek
+from ddsd.mail import outbox
+from ddsd.notices import maintenance
+from ddsd.secret import SecretText
+from ddsd.users import codes, limits, passwords, sessions
+from ddsd.users.sessions import Caller
+from ddsd.users.tables import SecondFactor, User, UserEmail
+from ddsd.work import Services, Work, reading, transaction
+
+WRONG: Final = "Missing or incorrect credentials"
+_LONGEST_PASSWORD: Final = 1024
+
+
+@dataclass(frozen=True)
+class PasswordAccepted:
+    """The password was right: a token for the second factor, and which one it is."""
+
+    token: str
+    second_factor: SecondFactor
+
+
+async def check_password(
+    services: Services, username: str, password: SecretText, address: str
+) -> PasswordAccepted:
+    """Take the first step of a login; mail a code where that is the second factor.
+
+    Args:
+        services: the process's services; this step opens its own transactions, as Argon2id must not hold one.
+        username: compared exactly.
+        password: as typed.
+        address: the client's, for limits and for the list of sessions.
+
+    Raises:
+        TooManyRequests: too many attempts on this account from this address, or from this address.
+        NotAuthenticated: unknown account, wrong password, or no password set yet; they take equally long.
+        Forbidden: the account is deactivated.
+        UnderMaintenance: only super admins may log in now.
+        MailUnavailable: the code could not be mailed.
+    """
+    await _spend_attempt(services, username, address)
+    async with reading(services, Nobody()) as work:
+        user = (
+            await work.session.execute(select(User).where(User.columns().username == username))
+        ).scalar_one_or_none()
+    split = await _derive(services, user, username, password)
+    if (
+        user is None
+        or user.auth_verifier is None
+        or not hierarchy.auth_matches(split.auth, user.auth_verifier)
+    ):
+        raise NotAuthenticated(WRONG)
+    return await _accept(services, user, password, split, address)
+
+
+async def check_second_factor(
+    services: Services, token: str, *, mailed: str | None, app: str | None
+) -> str:
+    """Take the second step; return the session token.
+
+    Args:
+        services: the process's services; attempts are counted in a transaction of their own.
+        token: the partial token.
+        mailed: the 8 digits that were mailed, or
+        app: the 6 digits the authenticator app shows.
+
+    Raises:
+        InvalidInput: neither was given, or not the one this account uses.
+        NotAuthenticated: the token or the code is wrong, used, or too old.
+        TooManyRequests: too many codes were tried.
+    """
+    async with reading(services, Nobody()) as work:
+        caller = await sessions.find(work, token)
+    method = _method(caller.user, mailed=mailed, app=app)
+    await _spend_code(services, caller)
+    async with transaction(services, caller.member) as work:
+        again = await sessions.find(work, token)
+        if method is SecondFactor.MAIL:
+            await codes.check_mailed(work, again.user, mailed or "")
+        else:
+            await codes.check_app(work, again.user, app or "")
+        trail.record(work, "session.start", again.user.username, address=again.session.address)
+        return await sessions.complete(work, again)
+
+
+async def mail_code(services: Services, user: User) -> None:
+    """Mail the account a fresh one-time code, at once, unless the last one is still good.
+
+    Raises:
+        MailUnavailable: the mail server did not take it; the next attempt makes a new code.
+    """
+    async with transaction(services, Nobody()) as work:
+        mail = await codes.issue_mailed(work, user, await primary_email(work, user.id))
+    if mail is None:
+        return
+    try:
+        await outbox.send_now(services, mail.id)
+    except MailUnavailable:
+        async with transaction(services, Nobody()) as work:
+            await codes.withdraw_mailed(work, user.id)
+        raise MailUnavailable(
+            "We could not send your one-time code right now. Please try again in a moment."
+        ) from None
+
+
+async def primary_email(work: Work, user_id: int) -> str:
+    """Return the address an account is written to."""
+    table = UserEmail.columns()
+    found = await work.session.execute(
+        select(table.email).where(table.user_id == user_id, table.is_primary)
+    )
+    return str(found.scalar_one())
+
+
+async def _accept(
+    services: Services, user: User, password: SecretText, split: MasterSplit, address: str
+) -> PasswordAccepted:
+    if not user.active:
+        raise Forbidden("Your account has been deactivated. You cannot use the DDS.")
+    dearer = await _derive_dearer(services, user, password)
+    async with transaction(services, Nobody()) as work:
+        await maintenance.require_open(work, user.role)
+        current = await work.session.get_one(User, user.id)
+        if current.auth_verifier != user.auth_verifier:
+            raise NotAuthenticated(WRONG)  # the password was changed while we derived
+        unlocked = unlock(current, split)
+        if dearer is not None:
+            passwords.follow_cost(current, unlocked, *dearer)
+        token = await sessions.start(work, current, unlocked, address)
+    if user.second_factor is SecondFactor.MAIL:
+        await mail_code(services, user)
+    return PasswordAccepted(token, user.second_factor)
+
+
+def unlock(user: User, split: MasterSplit) -> Unlocked:
+    """Open the account's private key with what follows from the password.
+
+    Raises:
+        SealBroken: the row was tampered with.
+    """
+    return unlock_by_kek(user.wrapped_private_key or b"", kek=split.kek, user_uid=user.uid)
+
+
+async def _derive_dearer(
+    services: Services, user: User, password: SecretText
+) -> tuple[MasterSplit, bytes, KdfCost] | None:
+    """Derive anew when the configured cost is no longer the account's."""
+    if _cost_of(user) == services.deriver.cost:
+        return None
+    return await passwords.derive_new(services, password)
+
+
+def _cost_of(user: User) -> KdfCost:
+    return KdfCost(user.kdf_memory_kib, user.kdf_iterations, user.kdf_lanes)
+
+
+async def _derive(
+    services: Services, user: User | None, username: str, password: SecretText
+) -> MasterSplit:
+    if len(password) > _LONGEST_PASSWORD:
+        raise NotAuthenticated(WRONG)
+    if user is None or user.kdf_salt is None:
+        salt = services.instance_key.derive(f"salt of nobody {username}").reveal()[:16]
+        return await services.deriver.derive(password, salt, services.deriver.cost)
+    return await services.deriver.derive(password, user.kdf_salt, _cost_of(user))
+
+
+def _method(user: User, *, mailed: str | None, app: str | None) -> SecondFactor:
+    if mailed is None and app is None:
+        raise InvalidInput("MFA method not supplied")
+    if user.second_factor is SecondFactor.MAIL and mailed is None:
+        raise InvalidInput(
+            "Your account is setup to use one-time authentication code via email, "
+            "you cannot authenticate with time-based one-time authentication codes."
+        )
+    if user.second_factor is SecondFactor.APP and app is None:
+        raise InvalidInput(
+            "Your account is setup to use time-based one-time authentication codes, "
+            "but you entered a one-time authentication code from email."
+        )
+    return user.second_factor
+
+
+async def _spend_attempt(services: Services, username: str, address: str) -> None:
+    security = services.settings.security
+    refusal = "Too many authentication requests in one hour"
+    hour = timedelta(hours=1)
+    await limits.spend(
+        services,
+        limits.Budget(("login", username, address), security.logins_per_hour, hour, refusal),
+        limits.Budget(("address", address), security.logins_per_hour_per_address, hour, refusal),
+    )
+
+
+async def _spend_code(services: Services, caller: Caller) -> None:
+    security = services.settings.security
+    window = timedelta(minutes=security.code_minutes)
+    await limits.spend(
+        services,
+        limits.Budget(
+            ("code", caller.user.uid),
+            security.codes_per_window,
+            window,
+            f"Too many one-time codes were tried. Wait {security.code_minutes} minutes and log in again.",
+        ),
+    )
+

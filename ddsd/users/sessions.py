@@ -1,0 +1,195 @@
+"""Sessions: what a bearer token stands for, from the password to logging out.
+
+The row keeps the person's private key sealed under a key that only the token carries: the database alone opens
+nothing, the token alone opens nothing, and a revoked session is dead at once.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, or_, select, update
+
+from ddsd.access import Member
+from ddsd.errors import Forbidden, NotAuthenticated, SecondFactorRequired, UnknownSubject
+from ddsd.keys.hierarchy import new_secret, split_token_key
+from ddsd.keys.token import TokenContents, TokenPurpose, open_token, seal_token
+from ddsd.keys.unlocked import Unlocked, unlock_by_session
+from ddsd.notices import maintenance
+from ddsd.users.tables import SecondFactor, Session, User
+from ddsd.work import Work
+
+_PARTIAL_LIFETIME = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody with a good token: who they are, and how to open their private key if it is needed."""
+
+    member: Member
+    user: User
+    session: Session
+    contents: TokenContents
+
+    def unlock(self) -> Unlocked:
+        """Open the person's private key.
+
+        Raises:
+            SealBroken: the row was tampered with.
+        """
+        split = split_token_key(self.contents.token_key, session=self.session.uid)
+        return unlock_by_session(
+            self.session.sealed_private_key, split=split, user_uid=self.user.uid
+        )
+
+
+async def start(work: Work, user: User, unlocked: Unlocked, address: str) -> str:
+    """Begin a session after the right password; return the partial token, good only for the second factor."""
+    expires_at = work.now + timedelta(hours=work.services.settings.security.session_hours)
+    return _open_row(work, user, unlocked, TokenPurpose.PARTIAL, expires_at, address)
+
+
+async def complete(work: Work, caller: Caller) -> str:
+    """Replace the partial session by a full one after the second factor; return the session token.
+
+    It ends when the partial one would have: the second factor does not prolong it (wire contract, section 2.3).
+    """
+    unlocked = caller.unlock()
+    await work.session.execute(
+        delete(Session).where(Session.columns().id == caller.session.id)
+    )
+    return _open_row(
+        work,
+        caller.user,
+        unlocked,
+        TokenPurpose.SESSION,
+        caller.session.expires_at,
+        caller.session.address,
+    )
+
+
+async def find(work: Work, token: str) -> Caller:
+    """Return whose token this is, whether or not the second factor was given.
+
+    Raises:
+        NotAuthenticated: it is none of ours, altered, expired, or its session was ended.
+        UnknownSubject: its account or session is gone.
+        Forbidden: the account is deactivated.
+        UnderMaintenance: the service is closed for this role.
+    """
+    contents = open_token(token, key=work.services.instance_key.token_key, now=work.now)
+    row = (
+        await work.session.execute(
+            select(Session, User, maintenance.switch())
+            .join(User, User.columns().id == Session.columns().user_id)
+            .where(Session.columns().uid == contents.session)
+        )
+    ).one_or_none()
+    if row is None:
+        raise UnknownSubject("Invalid token. Try reauthenticating.")
+    session, user, closed = row
+    split = split_token_key(contents.token_key, session=session.uid)
+    if not split.matches(session.verifier):
+        raise NotAuthenticated("Invalid token")
+    _check_alive(session, contents, work.now)
+    if not user.active:
+        raise Forbidden("Your account has been deactivated. You cannot use the DDS.")
+    maintenance.check_open(user.role, closed=bool(closed))
+    return Caller(member_of(user, session.id), user, session, contents)
+
+
+def require_second_factor(caller: Caller) -> None:
+    """Refuse a session that has only the password.
+
+    Raises:
+        SecondFactorRequired: so it is.
+    """
+    if caller.contents.purpose is TokenPurpose.SESSION and caller.session.second_factor_at:
+        return
+    raise SecondFactorRequired(
+        "Two-factor authentication is required! Please check your primary e-mail!"
+        if caller.user.second_factor is SecondFactor.MAIL
+        else "Two-factor authentication is required! "
+    )
+
+
+async def end_all(work: Work, user_id: int, because: str) -> int:
+    """End every session of an account; return how many were alive."""
+    table = Session.columns()
+    ended = await work.session.execute(
+        update(Session)
+        .where(table.user_id == user_id, table.revoked_at.is_(None))
+        .values(revoked_at=work.now, revoked_because=because)
+    )
+    return ended.rowcount
+
+
+async def forget_old(work: Work, keep: timedelta = timedelta(days=7)) -> int:
+    """Remove sessions that have ended longer than ``keep`` ago, and partial ones nobody completed."""
+    table = Session.columns()
+    gone = await work.session.execute(
+        delete(Session).where(
+            or_(
+                table.expires_at < work.now - keep,
+                table.revoked_at < work.now - keep,
+                table.second_factor_at.is_(None) & (table.created_at < work.now - keep),
+            )
+        )
+    )
+    return gone.rowcount
+
+
+def member_of(user: User, session_id: int) -> Member:
+    """Return the actor that an account is."""
+    return Member(
+        user_id=user.id,
+        uid=user.uid,
+        username=user.username,
+        name=user.name,
+        role=user.role,
+        unit_id=user.unit_id,
+        session_id=session_id,
+    )
+
+
+def _open_row(
+    work: Work,
+    user: User,
+    unlocked: Unlocked,
+    purpose: TokenPurpose,
+    expires_at: datetime,
+    address: str,
+) -> str:
+    token_key, uid = new_secret(), uuid.uuid4().hex
+    split = split_token_key(token_key, session=uid)
+    full = purpose is TokenPurpose.SESSION
+    work.session.add(
+        Session(
+            uid=uid,
+            user_id=user.id,
+            verifier=split.verifier,
+            sealed_private_key=unlocked.seal_for_session(split),
+            created_at=work.now,
+            expires_at=expires_at,
+            second_factor_at=work.now if full else None,
+            address=address,
+        )
+    )
+    contents = TokenContents(purpose, uid, token_key, expires_at if full else None)
+    return seal_token(contents, key=work.services.instance_key.token_key)
+
+
+def _check_alive(session: Session, contents: TokenContents, now: datetime) -> None:
+    if session.revoked_at is not None:
+        if session.revoked_because == "password reset":
+            raise NotAuthenticated(
+                "Password reset performed after last authentication. "
+                "Start a new authenticated session to proceed."
+            )
+        raise NotAuthenticated("Expired token")
+    partial = contents.purpose is TokenPurpose.PARTIAL
+    if session.expires_at <= now or (partial and session.created_at + _PARTIAL_LIFETIME <= now):
+        raise NotAuthenticated("Expired token")
+
