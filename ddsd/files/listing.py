@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Row, select
 
@@ -123,8 +124,9 @@ async def _folder_id(work: Work, project_id: int, path: str) -> int | None:
     return found.scalar_one_or_none()
 
 
-def _facts(row: Row[tuple[object, ...]]) -> FileFacts:
-    return FileFacts(*row)  # type: ignore[arg-type]  # the columns are FileFacts' fields, in order
+def _facts(row: Row[Any]) -> FileFacts:
+    name, in_bucket, original, stored, compressed, salt, public_key, checksum = row
+    return FileFacts(name, in_bucket, original, stored, compressed, salt, public_key, checksum)
 
 
 def _last(path: str) -> str:

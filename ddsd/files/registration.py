@@ -13,6 +13,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ddsd.access import Action, Member, require_member
+from ddsd.db.statements import affected
 from ddsd.errors import AlreadyExists, NotFound, WrongStatus
 from ddsd.files.names import ROOT, folder_of, with_ancestors
 from ddsd.files.tables import FileVersion, Folder, StoredFile
@@ -159,7 +160,7 @@ async def note_download(work: Work, project: Project, name: str) -> None:
         .where(table.project_id == project.id, table.name == name)
         .values(downloaded_at=work.now)
     )
-    if not changed.rowcount:
+    if not affected(changed):
         raise NotFound("Specified file does not exist.")
 
 
@@ -195,7 +196,7 @@ async def _count(work: Work, project_id: int, files: int, stored: int, original:
         )
         .execution_options(synchronize_session=False)
     )
-    if not changed.rowcount:
+    if not affected(changed):
         raise WrongStatus("Project not in right status to upload/modify files.")
 
 

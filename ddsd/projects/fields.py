@@ -55,7 +55,7 @@ def _length(field: str, text: str) -> list[str]:
 
 
 def _is_control(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Cs"} and character not in "\t"
+    return unicodedata.category(character) in {"Cc", "Cs"} and character != "\t"
 
 
 def _is_emoji(character: str) -> bool:
