@@ -73,7 +73,7 @@ _NOT_PASSED_ON = frozenset(
 _NOT_PASSED_BACK = frozenset({"connection", "date", "keep-alive", "server", "transfer-encoding"})
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """A request that is not passed on: HTTP status, S3's error code, and words."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
