@@ -238,7 +238,7 @@ class PlaneServer(uvicorn.Server):
         guarded = RequestLog(BodyLimit(app, listen.max_body_mib * 1024 * 1024), plane)
         super().__init__(
             uvicorn.Config(
-                guarded,  # type: ignore[arg-type]  # uvicorn's scope is a union of TypedDicts
+                guarded,
                 http=protocol,
                 ws="none",
                 lifespan="on",
