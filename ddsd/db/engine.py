@@ -182,7 +182,7 @@ async def _connect(session: AsyncSession) -> None:
     """Begin now: an OSError here is the database's, one in the caller's block may be anything."""
     try:
         await session.connection()
-    except (OSError, PoolTimeout) as wrong:
+    except (DBAPIError, OSError, PoolTimeout) as wrong:
         raise _unavailable(wrong) from wrong
 
 

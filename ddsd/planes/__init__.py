@@ -1,1 +1,1 @@
-"""The planes: what the domain looks like from outside. They do not import each other."""
+"""The ways in: each plane turns requests into calls of verbs, and errors into its own words."""

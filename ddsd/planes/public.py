@@ -1,25 +1,28 @@
-"""The public plane: everything that is served on TCP."""
+"""The public plane: everything that is reachable over TCP, as one application."""
 
 from __future__ import annotations
 
 from litestar import Litestar, get
+from litestar.datastructures import State
 
-from ddsd import log
+from ddsd.planes.v1 import router as v1
 from ddsd.work import Services
 
+_MIB = 1024 * 1024
 
-@get("/status")
-async def status() -> dict[str, str]:
-    """Say that requests are served."""
+
+@get("/status", sync_to_thread=False)
+def ready() -> dict[str, str]:
+    """Say that the service answers."""
     return {"status": "ready"}
 
 
-def build(_services: Services) -> Litestar:
-    """Make the application."""
+def build(services: Services) -> Litestar:
+    """Return the application; it opens nothing and closes nothing, the daemon does."""
     return Litestar(
-        [status],
+        route_handlers=[ready, *v1.build()],
+        state=State({"services": services}),
+        exception_handlers=v1.EXCEPTION_HANDLERS,
+        request_max_body_size=services.settings.listen.max_body_mib * _MIB,
         openapi_config=None,
-        logging_config=None,
-        after_exception=[log.unexpected],
-        request_max_body_size=None,
     )
