@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from ddsd.access import Actor
 from ddsd.files.names import ROOT, normal_folder
@@ -124,7 +124,7 @@ async def _folder_id(work: Work, project_id: int, path: str) -> int | None:
     return found.scalar_one_or_none()
 
 
-def _facts(row: Row[Any]) -> FileFacts:
+def _facts(row: Any) -> FileFacts:
     name, in_bucket, original, stored, compressed, salt, public_key, checksum = row
     return FileFacts(name, in_bucket, original, stored, compressed, salt, public_key, checksum)
 

@@ -206,13 +206,27 @@ class EmbeddedStore(S3Objects):
         self._directory.chmod(0o700)
         _check_version(self._program)
         lock = _locked(self._directory / "lock")
-        self._keys = read_keys(self._key_file)
-        root = next((key for key in self._keys.values() if key.may is May.EVERYTHING), None)
-        if root is None:
-            root = ScopedKey(new_access_key(), new_secret_key(), May.EVERYTHING)
-            self._keys |= {root.access_key: root}
-            write_keys(self._key_file, self._keys.values())
-        return root, lock
+        try:
+            return self._root_key(), lock
+        except BaseException:
+            lock.close()
+            raise
+
+    def _root_key(self) -> ScopedKey:
+        try:
+            self._keys = read_keys(self._key_file)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(
+                f"{self._key_file} is damaged: restore it from a backup, or remove it (all upload "
+                f"keys and download links then end). {error}"
+            ) from error
+        for key in self._keys.values():
+            if key.may is May.EVERYTHING:
+                return key
+        root = ScopedKey(new_access_key(), new_secret_key(), May.EVERYTHING)
+        self._keys |= {root.access_key: root}
+        write_keys(self._key_file, self._keys.values())
+        return root
 
     def _listen(self) -> socket.socket:
         listening = _bound(self._address, self._port)

@@ -218,6 +218,15 @@ async def test_missing_program_is_refused_and_nothing_is_left(tmp_path: Path) ->
     await second.stop()
 
 
+async def test_damaged_key_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store" / "keys.json"
+    path.parent.mkdir()
+    path.write_text("{not json")
+    with pytest.raises(ConfigurationError, match="damaged"):
+        await EmbeddedStore(directory=path.parent).start()
+    assert path.read_text() == "{not json"
+
+
 @pytest.mark.parametrize("said", ["rclone v1.60.1-DEV", "rclone v1.75.1", "something else"])
 async def test_program_of_an_old_version_is_refused(tmp_path: Path, said: str) -> None:
     program = tmp_path / "rclone"
