@@ -17,9 +17,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from ddsd.secret import SecretText
+from tests.parts import absent
 
 _READY_S = 60.0
 
@@ -111,10 +110,7 @@ def minio_server(directory: Path) -> Iterator[MinioServer]:
     """Yield a running MinIO over ``directory``, or skip: the body of a session fixture."""
     program = minio_program()
     if program is None:
-        absent = "no MinIO: set DDSD_TEST_MINIO to its binary, or put minio on PATH"
-        if os.environ.get("DDSD_REQUIRE_PARTS"):
-            pytest.fail(absent)
-        pytest.skip(absent)
+        absent("MinIO", "set DDSD_TEST_MINIO to its binary, or put minio on PATH")
     server = MinioServer(program, directory)
     server.start()
     try:
