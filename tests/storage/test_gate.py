@@ -98,6 +98,13 @@ def test_download_key_may_do_nothing_else(method: str, target: str) -> None:
     assert not allows(DOWNLOAD, parse(method, target, {}))
 
 
+@pytest.mark.parametrize("target", ["/mine/.rclone_temp_put_x", "/mine/a/.rclone_temp_x"])
+def test_name_reserved_for_unfinished_uploads_is_for_the_daemon_alone(target: str) -> None:
+    assert not allows(UPLOAD, parse("PUT", target, {}))
+    assert not allows(DOWNLOAD, parse("GET", target, {}))
+    assert allows(ROOT, parse("DELETE", target, {}))
+
+
 @pytest.mark.parametrize(
     "target",
     [
@@ -106,7 +113,6 @@ def test_download_key_may_do_nothing_else(method: str, target: str) -> None:
         "/mine/a/./b",
         "/mine/a//b",
         "/mine/a/",
-        "/mine/.rclone_temp_put_x",
         "/../a",
         "/MINE/a",
         "/mine%2Fa%00",
