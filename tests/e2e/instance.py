@@ -48,7 +48,7 @@ class Instance:
         letters = [one for one in self.ctl("mail", "ls") if one["recipient"] == address]
         newest = max(one["id"] for one in letters if "One-Time" in one["subject"])
         text = self.ctl("mail", "show", str(newest))["text"]
-        return next(word for word in text.split() if len(word) == 8 and word.isdigit())
+        return next(word for word in str(text).split() if len(word) == 8 and word.isdigit())
 
     def printed(self) -> str:
         """Return everything the demo has printed so far."""
