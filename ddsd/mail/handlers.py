@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from ddsd.access import System
+from ddsd.jobs.runner import Handler
+from ddsd.jobs.schedule import Cron, ScheduledJob
 from ddsd.mail import outbox
 from ddsd.work import Services, transaction
 
@@ -18,7 +20,8 @@ async def forget_old_mails(services: Services, _subject: str) -> None:
         await outbox.forget_old(work)
 
 
-HANDLERS: Final[Mapping[str, Callable[[Services, str], Awaitable[None]]]] = {
+HANDLERS: Final[Mapping[str, Handler]] = {
     outbox.SEND_MAIL: outbox.send_mail,
     FORGET_OLD_MAILS: forget_old_mails,
 }
+SCHEDULED: Final = (ScheduledJob(FORGET_OLD_MAILS, Cron("20 3 * * *")),)
