@@ -1,4 +1,4 @@
-"""The metadata every slice's tables register with, and its naming of constraints (needed by migrations)."""
+"""The metadata every slice's tables register with, and how constraints are named: for migrations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METADATA = MetaData(
 
 
 class Table(SQLModel):
-    """Base of every table. Rows are made with keyword arguments and are not validated: parse at the rim."""
+    """Base of every table. Rows are made with keyword arguments, unchecked: parse at the rim."""
 
     metadata = METADATA
 

@@ -1,7 +1,9 @@
-"""One way to a database: a read-only transaction, or a writing one that commits when its block ends.
+"""One way to a database: a transaction that reads, or one that writes and commits at its end.
 
-SQLite allows one writer: writers queue in this process (fair, no busy waiting) and take the write lock at BEGIN,
-so that nothing is decided on what another writer is about to change.
+SQLite allows one writer: writers queue in this process (fair, no busy waiting) and take the write
+lock at BEGIN, so that nothing is decided on what another writer is about to change. A reader sees
+one state of the database from its first statement to its last, blocks nobody, and cannot write: on
+both databases.
 """
 
 from __future__ import annotations
@@ -9,85 +11,123 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
 from ddsd.secret import SecretText
 
-_WRITING: Final = "ddsd_writing"
+_TURN_TO_RESHAPE: Final = 0x64647364
+"""PostgreSQL's advisory lock of whoever changes the schema: "ddsd" in ASCII."""
+
+_SQLITE_AWAY: Final = frozenset(
+    {
+        "SQLITE_BUSY",
+        "SQLITE_CANTOPEN",
+        "SQLITE_CORRUPT",
+        "SQLITE_FULL",
+        "SQLITE_IOERR",
+        "SQLITE_LOCKED",
+        "SQLITE_NOMEM",
+        "SQLITE_NOTADB",
+        "SQLITE_PERM",
+        "SQLITE_PROTOCOL",
+        "SQLITE_READONLY",
+    }
+)
+"""SQLite's result codes (sqlite.org/rescode.html) that say nothing against the statement."""
+
+_POSTGRESQL_AWAY: Final = ("08", "25006", "40001", "40P01", "53", "55P03", "57", "58", "XX")
+"""The same as SQLSTATEs and classes of them (PostgreSQL 15, appendix A)."""
+
 _log = structlog.get_logger()
 
 
 class Database:
-    """An engine and the two kinds of transaction on it.
+    """An engine and the kinds of transaction on it.
 
     Args:
-        url: ``sqlite:///relative``, ``sqlite:////absolute`` or ``postgresql://…``.
+        url: ``sqlite:///relative``, ``sqlite:////absolute`` (never in memory) or ``postgresql://…``.
         password: for PostgreSQL, when it is not in the address.
-        pool_size: connections kept open.
+        pool_size: connections kept open; as many again may be opened for a while.
+        busy_timeout_s: how long SQLite waits for a lock that another process holds.
+
+    ``engine`` is the one that may write.
 
     Raises:
         ConfigurationError: the address cannot be understood or names another kind of database.
     """
 
-    def __init__(self, url: str, password: SecretText | None = None, pool_size: int = 10) -> None:
+    def __init__(
+        self,
+        url: str,
+        password: SecretText | None = None,
+        pool_size: int = 10,
+        busy_timeout_s: float = 10.0,
+    ) -> None:
         address = _async_url(url, password)
         self.is_sqlite = address.get_backend_name() == "sqlite"
-        if self.is_sqlite and address.database:
-            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-        options: dict[str, Any] = {} if self.is_sqlite else {"pool_pre_ping": True}
-        self.engine: AsyncEngine = create_async_engine(
-            address, pool_size=pool_size, max_overflow=pool_size, pool_timeout=20, **options
-        )
-        self._one_writer = asyncio.Lock() if self.is_sqlite else nullcontext()
         if self.is_sqlite:
-            event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
-            event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
+            self.engine, self._reader = _sqlite_engines(address, pool_size, busy_timeout_s)
+        else:
+            self.engine, self._reader = _postgresql_engines(address, pool_size)
+        self._one_writer = _OneWriter() if self.is_sqlite else nullcontext()
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
         """Open a transaction that commits at the end of the block and rolls back on any exception.
 
+        On PostgreSQL it is READ COMMITTED: what a decision hangs on is to be locked
+        (``with_for_update``) or compared in the statement that changes it.
+
         Raises:
             DatabaseUnavailable: the database is away, full, or locked by another process.
+            RuntimeError: on SQLite, this task is in a writing transaction already.
         """
-        async with self._one_writer, self._session({_WRITING: True}) as session:
+        async with self._one_writer, _session(self.engine) as session:
             yield session
             await session.commit()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """Open a transaction that only reads; it is rolled back at the end.
+        """Open a transaction that only reads, all of it as of one moment.
 
         Raises:
             DatabaseUnavailable: the database is away.
         """
-        async with self._session({}) as session:
+        async with _session(self._reader) as session:
             yield session
 
     @asynccontextmanager
-    async def _session(self, options: dict[str, Any]) -> AsyncIterator[AsyncSession]:
-        session = AsyncSession(self.engine, expire_on_commit=False, autoflush=True)
-        try:
-            if options:
-                await session.connection(execution_options=options)
-            yield session
-        except (OperationalError, InterfaceError, PoolTimeout, OSError) as wrong:
-            raise _unavailable(wrong) from wrong
-        except DBAPIError as wrong:
-            if wrong.connection_invalidated or _is_transient(wrong):
-                raise _unavailable(wrong) from wrong
-            raise
-        finally:
-            await _close_quietly(session)
+    async def reshaping(self) -> AsyncIterator[AsyncConnection]:
+        """Open the transaction that may change the schema, one at a time over all processes.
+
+        On SQLite foreign keys are not followed inside it: a table is changed there by making it
+        anew and dropping the old one, and the drop would remove the rows that refer to it. They are
+        checked before the commit.
+
+        Raises:
+            DatabaseUnavailable: the database is away, full, or locked by another process.
+            ForeignKeysBroken: a row would refer to one that is not there; nothing is committed.
+        """
+        async with self._one_writer, _translated(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                async with _foreign_keys_unchecked(connection), connection.begin():
+                    yield connection
+                    await _check_foreign_keys(connection)
+            else:
+                async with connection.begin():
+                    turn = text("SELECT pg_advisory_xact_lock(:turn)")
+                    await connection.execute(turn, {"turn": _TURN_TO_RESHAPE})
+                    yield connection
 
     async def probe(self) -> None:
         """Ask the database for a sign of life.
@@ -100,7 +140,60 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        await self._reader.dispose()
         await self.engine.dispose()
+
+
+class ForeignKeysBroken(Exception):
+    """A change of the schema left rows that refer to nothing."""
+
+
+class _OneWriter:
+    """A fair lock that says so when a task would wait for itself."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._holder: asyncio.Task[object] | None = None
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        if self._holder is task:
+            raise RuntimeError("this task is in a writing transaction already")
+        await self._lock.acquire()
+        self._holder = task
+
+    async def __aexit__(self, *_: object) -> None:
+        self._holder = None
+        self._lock.release()
+
+
+@asynccontextmanager
+async def _session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+    session = AsyncSession(engine, expire_on_commit=False)
+    async with _translated():
+        try:
+            await _connect(session)
+            yield session
+        finally:
+            await _close_quietly(session)
+
+
+async def _connect(session: AsyncSession) -> None:
+    """Begin now: an OSError here is the database's, one in the caller's block may be anything."""
+    try:
+        await session.connection()
+    except (DBAPIError, OSError, PoolTimeout) as wrong:
+        raise _unavailable(wrong) from wrong
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except DBAPIError as wrong:
+        if _is_away(wrong):
+            raise _unavailable(wrong) from wrong
+        raise
 
 
 async def _close_quietly(session: AsyncSession) -> None:
@@ -110,16 +203,15 @@ async def _close_quietly(session: AsyncSession) -> None:
         _log.warning("database.close_failed", why=str(wrong))
 
 
-def _is_transient(wrong: DBAPIError) -> bool:
-    """Say whether PostgreSQL gave up for a reason that a second try may not meet (deadlock, shutdown)."""
-    return getattr(wrong.orig, "sqlstate", "") in {
-        "40001",
-        "40P01",
-        "57P01",
-        "57P02",
-        "57P03",
-        "53300",
-    }
+def _is_away(wrong: DBAPIError) -> bool:
+    """Say whether the database is to blame, and a later try may succeed; else the statement is."""
+    if wrong.connection_invalidated:
+        return True
+    name = getattr(wrong.orig, "sqlite_errorname", None)
+    if name is not None:
+        return "_".join(name.split("_")[:2]) in _SQLITE_AWAY
+    state = getattr(wrong.orig, "sqlstate", None)
+    return state is not None and state.startswith(_POSTGRESQL_AWAY)
 
 
 def _unavailable(wrong: BaseException) -> DatabaseUnavailable:
@@ -134,6 +226,8 @@ def _async_url(url: str, password: SecretText | None) -> URL:
         raise ConfigurationError(f"database.url: cannot be understood: {wrong}") from wrong
     match address.get_backend_name():
         case "sqlite":
+            if address.database in {None, "", ":memory:"}:
+                raise ConfigurationError("database.url: SQLite needs a file: sqlite:////path")
             return address.set(drivername="sqlite+aiosqlite")
         case "postgresql":
             address = address.set(drivername="postgresql+asyncpg")
@@ -144,20 +238,63 @@ def _async_url(url: str, password: SecretText | None) -> URL:
             )
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
+def _postgresql_engines(address: URL, pool_size: int) -> tuple[AsyncEngine, AsyncEngine]:
+    engine = create_async_engine(
+        address, pool_size=pool_size, max_overflow=pool_size, pool_timeout=20, pool_pre_ping=True
+    )
+    reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return engine, reader
+
+
+def _sqlite_engines(
+    address: URL, pool_size: int, busy_timeout_s: float
+) -> tuple[AsyncEngine, AsyncEngine]:
+    """Make two: how a transaction begins then hangs on its pool, not on options set in time."""
+    Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
+    writer = create_async_engine(address, pool_size=1, max_overflow=0, pool_timeout=20)
+    reader = create_async_engine(
+        address, pool_size=pool_size, max_overflow=pool_size, pool_timeout=20
+    )
+    for engine, begin, query_only in ((writer, "BEGIN IMMEDIATE", 0), (reader, "BEGIN", 1)):
+        pragmas = (
+            f"busy_timeout={int(busy_timeout_s * 1000)}",  # first: the next may have to wait
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+            f"query_only={query_only}",
+        )
+        event.listen(engine.sync_engine, "connect", partial(_prepare_sqlite, pragmas))
+        event.listen(engine.sync_engine, "begin", partial(_begin_sqlite, begin))
+    return writer, reader
+
+
+def _prepare_sqlite(pragmas: tuple[str, ...], connection: Any, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
     cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "busy_timeout=10000",
-        "temp_store=MEMORY",
-    ):
+    for pragma in pragmas:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    writing = connection.get_execution_options().get(_WRITING, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+def _begin_sqlite(statement: str, connection: Connection) -> None:
+    connection.exec_driver_sql(statement)
+
+
+@asynccontextmanager
+async def _foreign_keys_unchecked(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Switch them off on SQLite, which it only does outside a transaction."""
+    raw = (await connection.get_raw_connection()).driver_connection
+    assert raw is not None  # noqa: S101 - it was checked out a line ago
+    await raw.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        await raw.execute("PRAGMA foreign_keys=ON")
+
+
+async def _check_foreign_keys(connection: AsyncConnection) -> None:
+    broken = (await connection.execute(text("PRAGMA foreign_key_check"))).all()
+    if broken:
+        tables = ", ".join(sorted({str(row[0]) for row in broken}))
+        raise ForeignKeysBroken(f"{len(broken)} rows refer to nothing, in: {tables}")

@@ -26,7 +26,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         moment = value.astimezone(UTC)
         return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         """Turn what the database stored into an aware moment in UTC."""
         if value is None:
             return None
@@ -34,7 +34,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class EnumText(TypeDecorator[StrEnum]):
-    """A member of a :class:`~enum.StrEnum`, stored as its value: readable, and no migration per member."""
+    """A member of a :class:`~enum.StrEnum`, stored as its value: no migration per member."""
 
     impl = String(40)
     cache_ok = True
@@ -43,10 +43,18 @@ class EnumText(TypeDecorator[StrEnum]):
         super().__init__()
         self.kind = kind
 
-    def process_bind_param(self, value: StrEnum | None, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: StrEnum | None, _dialect: Dialect) -> str | None:
         """Store the member's value."""
         return None if value is None else self.kind(value).value
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> StrEnum | None:
+    def process_result_value(self, value: Any, _dialect: Dialect) -> StrEnum | None:
         """Return the member."""
         return None if value is None else self.kind(value)
+
+
+def exact_text() -> String:
+    """Return a column type for text that is ordered by its bytes, in both databases alike.
+
+    SQLite compares so anyway; PostgreSQL would otherwise order by the cluster's language.
+    """
+    return String().with_variant(String(collation="C"), "postgresql")

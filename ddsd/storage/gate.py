@@ -73,7 +73,7 @@ _NOT_PASSED_ON = frozenset(
 _NOT_PASSED_BACK = frozenset({"connection", "date", "keep-alive", "server", "transfer-encoding"})
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """A request that is not passed on: HTTP status, S3's error code, and words."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -483,11 +483,11 @@ class Visit(BaseHTTPRequestHandler):
             yield piece
 
     def _answer(self, response: http.client.HTTPResponse, *, keep: bool) -> None:
-        self.send_response(response.status)
+        self.send_response(_true_status(response))
         chunked = response.length is None and self.command != "HEAD"
         for name, value in response.getheaders():
             if name.lower() not in _NOT_PASSED_BACK:
-                self.send_header(name, value)
+                self.send_header(name, _as_s3_says_it(name, value, response.status))
         if chunked:
             self.send_header("Transfer-Encoding", "chunked")
         if not keep:
@@ -537,6 +537,18 @@ class Visit(BaseHTTPRequestHandler):
             left = _DRAIN_BYTES
             while left > 0 and (piece := self.connection.recv(_CHUNK_BYTES)):
                 left -= len(piece)
+
+
+def _true_status(response: http.client.HTTPResponse) -> int:
+    """Correct rclone, which answers a range with 200: a part would be taken for the whole."""
+    if response.status == 200 and response.getheader("Content-Range"):
+        return 206
+    return response.status
+
+
+def _as_s3_says_it(name: str, value: str, status: int) -> str:
+    """Correct rclone's type of an error, without which minio-py does not read it."""
+    return "application/xml" if status >= 400 and name.lower() == "content-type" else value
 
 
 def held_back(pieces: Iterator[bytes], payload: str) -> Iterator[bytes]:

@@ -208,6 +208,8 @@ def translated(error: S3Error | ServerError | InvalidResponseError) -> DdsError:
             return StoreRefused(f"The object store refused: {_said(error)}")
         case ServerError(status_code=status) if status < 500:
             return StoreRefused(f"The object store refused: {error}")
+        case InvalidResponseError() if error._code < 500:
+            return StoreRefused(f"This does not look like an object store: {error}")
         case _:
             return StoreUnavailable(f"The object store cannot serve now: {error}")
 

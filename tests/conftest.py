@@ -1,0 +1,126 @@
+"""What every test may ask for: a database of its own on either kind, and a clock that can be set.
+
+A test that asks for a database runs twice, on SQLite and on PostgreSQL. The schema comes from the migrations, never
+from the models: they run once, and each test gets a copy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ddsd.db.engine import Database
+from ddsd.db.revision import VERSIONS, upgrade
+from ddsd.work import Services
+from tests.builders import SettableClock
+from tests.parts.postgres import Cluster
+from tests.parts.postgres import postgres_cluster as postgres_cluster
+from tests.parts.postgres import postgres_url as postgres_url
+from tests.services import make_services
+from tests.world import World, make_world, populate
+
+KINDS = ["sqlite", "postgresql"]
+
+
+def migrate(url: str) -> None:
+    """Bring the database at ``url`` to the newest revision; for callers on a running loop, too."""
+
+    async def upgraded() -> None:
+        database = Database(url)
+        try:
+            await upgrade(database)
+        finally:
+            await database.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, upgraded()).result()
+
+
+@pytest.fixture
+def clock() -> SettableClock:
+    """A clock that stands at noon."""
+    return SettableClock()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file to copy; closed, so that it has no log beside it."""
+    path = tmp_path_factory.mktemp("template") / "ddsd.sqlite3"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_cluster: Cluster) -> str:
+    """The name of a migrated database to copy."""
+    content = b"".join(path.read_bytes() for path in sorted(VERSIONS.glob("*.py")))
+    return postgres_cluster.template(hashlib.sha256(content).hexdigest(), migrate)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which kind of database the test runs on this time."""
+    return str(request.param)
+
+
+@pytest.fixture
+def empty_database_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a database with nothing in it."""
+    if kind == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+        return
+    cluster: Cluster = request.getfixturevalue("postgres_cluster")
+    url = cluster.create_database()
+    yield url
+    cluster.drop_database(url)
+
+
+@pytest.fixture
+def database_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a migrated database with no rows in it."""
+    if kind == "sqlite":
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "ddsd.sqlite3")
+        yield f"sqlite:///{tmp_path / 'ddsd.sqlite3'}"
+        return
+    template: str = request.getfixturevalue("postgres_template")
+    cluster: Cluster = request.getfixturevalue("postgres_cluster")
+    url = cluster.create_database(template=template)
+    yield url
+    cluster.drop_database(url)
+
+
+@pytest.fixture
+async def empty_database(empty_database_url: str) -> AsyncIterator[Database]:
+    """A database with nothing in it."""
+    database = Database(empty_database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A migrated database with no rows in it."""
+    database = Database(database_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def services(database: Database, clock: SettableClock, tmp_path: Path) -> Services:
+    """Services on a migrated database with no rows in it."""
+    return make_services(database, clock, tmp_path)
+
+
+@pytest.fixture
+async def world(services: Services, clock: SettableClock) -> AsyncIterator[World]:
+    """Two units with people, and a client of the stock wire."""
+    await populate(services)
+    made = make_world(services, clock)
+    async with made.http:
+        yield made
