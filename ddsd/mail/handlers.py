@@ -1,4 +1,4 @@
-"""The mail slice's jobs, by kind, and when they come by themselves."""
+"""The mail slice's jobs, by kind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Final
 
 from ddsd.access import System
 from ddsd.jobs.runner import Handler
-from ddsd.jobs.schedule import Cron, ScheduledJob
 from ddsd.mail import outbox
 from ddsd.work import Services, transaction
 
@@ -24,4 +23,3 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     outbox.SEND_MAIL: outbox.send_mail,
     FORGET_OLD_MAILS: forget_old_mails,
 }
-SCHEDULED: Final = (ScheduledJob(FORGET_OLD_MAILS, Cron("20 3 * * *")),)

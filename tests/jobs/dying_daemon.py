@@ -7,18 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 
-from ddsd.clock import SystemClock
 from ddsd.db.engine import Database
 from ddsd.jobs.runner import JobRunner
-from ddsd.keys.deriver import Deriver
-from ddsd.keys.hierarchy import KdfCost
-from ddsd.keys.instance import InstanceKey
-from ddsd.mail.kept import KeptTransport
-from ddsd.secret import SecretText
-from ddsd.storage.minio import S3Store
 from ddsd.work import Services
-from tests.mail.builders import settings
+from tests.builders import SettableClock
+from tests.services import make_services
 
 
 async def _say_and_wait(_services: Services, _subject: str) -> None:
@@ -28,19 +23,7 @@ async def _say_and_wait(_services: Services, _subject: str) -> None:
 
 
 async def _serve(url: str, name: str) -> None:
-    store = S3Store(
-        endpoint="http://127.0.0.1:9", access_key="x" * 16, secret_key=SecretText("y" * 16)
-    )
-    services = Services(
-        settings=settings(),
-        clock=SystemClock(),
-        database=Database(url),
-        store=store,
-        post=KeptTransport(),
-        instance_key=InstanceKey.generate(),
-        deriver=Deriver(KdfCost(8192, 1, 1), parallel=1),
-        wake_jobs=sys.stdout.flush,
-    )
+    services = make_services(Database(url), SettableClock(), Path())
     await JobRunner(services, {"archive": _say_and_wait}, daemon=name).start()
     await asyncio.sleep(3600)
 

@@ -11,10 +11,11 @@ from sqlmodel import select
 from ddsd.access import Nobody, System
 from ddsd.errors import Busy, Forbidden, NotFound, WrongStatus
 from ddsd.jobs import queue
-from ddsd.jobs.handlers import forget_old_jobs
+from ddsd.jobs.housekeeping import forget_old_jobs
 from ddsd.jobs.tables import Job, JobState
 from ddsd.work import Services, reading, transaction
-from tests.mail.builders import ROOT, NewServices, SetClock
+from tests.builders import SettableClock
+from tests.mail.builders import ROOT, NewServices, let_pass
 
 
 async def enqueue(services: Services, subject: str = "unit00001") -> Job:
@@ -127,15 +128,17 @@ async def test_only_what_failed_can_be_retried(services: Services) -> None:
             await queue.retry(work, 4711)
 
 
-async def test_jobs_that_ended_long_ago_are_forgotten(services: Services, clock: SetClock) -> None:
+async def test_jobs_that_ended_long_ago_are_forgotten(
+    services: Services, clock: SettableClock
+) -> None:
     done, failed = await enqueue(services), await enqueue(services, "unit00002")
     active = await enqueue(services, "unit00003")
     await end(services, done, JobState.DONE)
     await end(services, failed, JobState.FAILED)
-    clock.advance(queue.KEEP_DONE + timedelta(seconds=1))
+    let_pass(clock, queue.KEEP_DONE + timedelta(seconds=1))
     await forget_old_jobs(services, "all")
     assert await everything(services) == [active.id, failed.id]
-    clock.advance(queue.KEEP_FAILED)
+    let_pass(clock, queue.KEEP_FAILED)
     await forget_old_jobs(services, "all")
     async with reading(services, System()) as work:
         assert list(await work.session.scalars(select(Job.id))) == [active.id]

@@ -22,7 +22,8 @@ from ddsd.jobs.runner import Handler, JobRunner, Pace
 from ddsd.jobs.tables import Job, JobState
 from ddsd.settings import Instance, Settings
 from ddsd.work import Services, reading, transaction
-from tests.mail.builders import NewServices, SetClock, until
+from tests.builders import SettableClock
+from tests.mail.builders import NewServices, let_pass, until
 
 QUICK = Pace(poll_s=0.02, heartbeat_s=0.02)
 
@@ -124,7 +125,7 @@ async def test_a_job_that_was_run_is_done(services: Services, new_runner: NewRun
 
 
 async def test_a_job_is_not_run_before_its_time(
-    services: Services, new_runner: NewRunner, clock: SetClock
+    services: Services, new_runner: NewRunner, clock: SettableClock
 ) -> None:
     async with transaction(services, System()) as work:
         later = work.now + timedelta(hours=1)
@@ -134,7 +135,7 @@ async def test_a_job_is_not_run_before_its_time(
     await new_runner(services, handler)
     await until(lambda: is_done(services, "unit00002"))
     assert handler.runs == ["unit00002"]
-    clock.advance(timedelta(hours=1))
+    let_pass(clock, timedelta(hours=1))
     await until(reached(services, JobState.DONE))
 
 
@@ -192,7 +193,7 @@ def test_pauses_double_from_a_minute_to_an_hour(attempt: int, minutes: int) -> N
 
 
 async def test_a_failure_is_tried_again_after_a_pause_that_doubles(
-    services: Services, new_runner: NewRunner, clock: SetClock
+    services: Services, new_runner: NewRunner, clock: SettableClock
 ) -> None:
     async def fail(_services: Services, _subject: str) -> None:
         raise StoreUnavailable("The store is away.")
@@ -204,12 +205,12 @@ async def test_a_failure_is_tried_again_after_a_pause_that_doubles(
         waiting = await job(services)
         assert waiting.run_after == clock.now() + pause
         assert waiting.last_error == "The store is away."
-        clock.advance(pause)
+        let_pass(clock, pause)
     await until(reached(services, JobState.QUEUED, 3))
 
 
 async def test_a_job_that_succeeds_at_last_has_no_error_left(
-    services: Services, new_runner: NewRunner, clock: SetClock
+    services: Services, new_runner: NewRunner, clock: SettableClock
 ) -> None:
     async def succeed_at_second(_services: Services, _subject: str) -> None:
         if (await job(services)).attempts == 1:
@@ -219,13 +220,13 @@ async def test_a_job_that_succeeds_at_last_has_no_error_left(
     await new_runner(services, succeed_at_second)
     await until(reached(services, JobState.QUEUED))
     assert (await job(services)).last_error == "ValueError: odd"
-    clock.advance(timedelta(minutes=1))
+    let_pass(clock, timedelta(minutes=1))
     await until(reached(services, JobState.DONE, 2))
     assert (await job(services)).last_error == ""
 
 
 async def test_a_job_fails_for_good_after_its_kinds_number_of_tries(
-    services: Services, new_runner: NewRunner, clock: SetClock
+    services: Services, new_runner: NewRunner, clock: SettableClock
 ) -> None:
     async def fail(_services: Services, _subject: str) -> None:
         raise ValueError("always")
@@ -233,7 +234,7 @@ async def test_a_job_fails_for_good_after_its_kinds_number_of_tries(
     await enqueue(services)
     await new_runner(services, fail, Pace(poll_s=0.02, attempts_of={"archive": 2}))
     await until(reached(services, JobState.QUEUED))
-    clock.advance(timedelta(minutes=1))
+    let_pass(clock, timedelta(minutes=1))
     await until(reached(services, JobState.FAILED, 2))
     assert (await job(services)).last_error == "ValueError: always"
 
@@ -251,7 +252,7 @@ async def test_a_job_that_is_given_up_fails_at_once(
 
 
 async def test_a_handler_that_cancels_itself_is_not_run_in_a_tight_circle(
-    services: Services, new_runner: NewRunner, clock: SetClock
+    services: Services, new_runner: NewRunner, clock: SettableClock
 ) -> None:
     async def cancel(_services: Services, _subject: str) -> None:
         raise asyncio.CancelledError
@@ -315,7 +316,7 @@ async def test_what_this_daemons_earlier_life_left_is_run_at_once(
 
 @pytest.mark.parametrize("name", ["elsewhere", "her_", "here2", "%"])
 async def test_another_daemons_job_is_taken_over_only_when_its_heart_stopped(
-    services: Services, new_runner: NewRunner, clock: SetClock, name: str
+    services: Services, new_runner: NewRunner, clock: SettableClock, name: str
 ) -> None:
     await enqueue(services)
     await claim_as(services, f"{name}/1")
@@ -325,18 +326,18 @@ async def test_another_daemons_job_is_taken_over_only_when_its_heart_stopped(
     await until(lambda: is_done(services, "unit00002"))
     await asyncio.sleep(0.5)  # more than one look for the dead, by the loop's time
     assert (await job(services)).claimed_by == f"{name}/1"
-    clock.advance(timedelta(seconds=1))
+    let_pass(clock, timedelta(seconds=1))
     await until(reached(services, JobState.DONE, 2))
 
 
 async def test_a_running_job_shows_signs_of_life(
-    services: Services, new_runner: NewRunner, clock: SetClock
+    services: Services, new_runner: NewRunner, clock: SettableClock
 ) -> None:
     await enqueue(services)
     gate = Gate()
     await new_runner(services, gate)
     await gate.entered.wait()
-    clock.advance(timedelta(seconds=90))
+    let_pass(clock, timedelta(seconds=90))
 
     async def renewed() -> bool:
         return (await job(services)).alive_at == clock.now()
@@ -387,7 +388,7 @@ async def test_a_handler_whose_job_was_taken_over_is_interrupted(
 
 
 async def test_a_job_that_kills_its_daemon_waits_longer_each_time_and_fails_in_the_end(
-    services: Services, new_runner: NewRunner, clock: SetClock
+    services: Services, new_runner: NewRunner, clock: SettableClock
 ) -> None:
     await enqueue(services)
     pace = Pace(attempts=3)
@@ -446,7 +447,7 @@ async def test_the_runner_outlives_a_database_that_fails(
 
 
 async def test_a_job_that_the_database_lost_sight_of_is_interrupted_and_run_again(
-    new_services: NewServices, new_runner: NewRunner, clock: SetClock
+    new_services: NewServices, new_runner: NewRunner, clock: SettableClock
 ) -> None:
     services = await new_services()
     gate = Gate()
@@ -458,7 +459,7 @@ async def test_a_job_that_the_database_lost_sight_of_is_interrupted_and_run_agai
     await gate.interrupted.wait()
     gate.opened.set()
     await rename_table(services, "jobs_away", "jobs")
-    clock.advance(timedelta(minutes=2))
+    let_pass(clock, timedelta(minutes=2))
     await until(reached(services, JobState.DONE, 2))
     assert gate.runs == ["unit00001"] * 2
 

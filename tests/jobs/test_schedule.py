@@ -10,10 +10,8 @@ from sqlmodel import select
 
 from ddsd.access import System
 from ddsd.errors import ConfigurationError
-from ddsd.jobs import handlers as jobs_handlers
 from ddsd.jobs.schedule import Cron, Every, Schedule, ScheduledJob
 from ddsd.jobs.tables import Job, JobState
-from ddsd.mail import handlers as mail_handlers
 from ddsd.work import Services, reading
 from tests.mail.builders import until
 
@@ -82,12 +80,6 @@ async def test_next_times_are_told_in_utc(services: Services) -> None:
 async def test_a_crontab_line_that_is_none_is_a_configuration_error(services: Services) -> None:
     with pytest.raises(ConfigurationError, match="61 0"):
         Schedule(services, [ScheduledJob("invoice", Cron("61 0 * * *"))])
-
-
-async def test_the_slices_own_schedules_name_jobs_they_handle(services: Services) -> None:
-    Schedule(services, [*jobs_handlers.SCHEDULED, *mail_handlers.SCHEDULED])
-    for slice_handlers in (jobs_handlers, mail_handlers):
-        assert {job.kind for job in slice_handlers.SCHEDULED} <= set(slice_handlers.HANDLERS)
 
 
 async def test_a_schedule_that_was_not_started_can_be_stopped(services: Services) -> None:

@@ -18,7 +18,8 @@ from ddsd.mail.handlers import HANDLERS, forget_old_mails
 from ddsd.mail.port import Letter, MailTransport
 from ddsd.mail.tables import Mail, MailState
 from ddsd.work import Services, reading, transaction
-from tests.mail.builders import ROOT, NewServices, SetClock, post_to
+from tests.builders import SettableClock
+from tests.mail.builders import ROOT, NewServices, let_pass, post_to
 from tests.parts.smtp import MailServer
 
 KIM = "kim@example.org"
@@ -323,12 +324,12 @@ async def test_only_operators_read_the_outbox(services: Services) -> None:
 
 
 async def test_old_letters_are_forgotten_and_younger_ones_are_not(
-    services: Services, clock: SetClock
+    services: Services, clock: SettableClock
 ) -> None:
     await write_release(services)
-    clock.advance(outbox.KEEP_MAILS)
+    let_pass(clock, outbox.KEEP_MAILS)
     young = await write_release(services)
-    clock.advance(timedelta(seconds=1))
+    let_pass(clock, timedelta(seconds=1))
     await forget_old_mails(services, "all")
     async with reading(services, ROOT) as work:
         assert [one.id for one in await outbox.listing(work)] == [young]
