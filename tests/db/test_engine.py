@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -105,10 +106,13 @@ async def test_what_was_written_is_read_after_the_block(database: Database) -> N
 async def test_an_exception_rolls_back_and_the_next_transaction_is_clean(
     database: Database,
 ) -> None:
-    with pytest.raises(LookupError):
+    async def write_and_fail() -> None:
         async with database.writing() as session:
             await a_unit(session, name="Imaging")
             raise LookupError
+
+    with pytest.raises(LookupError):
+        await write_and_fail()
     async with database.writing() as session:
         await a_unit(session, name="Sequencing")
     assert await names(database) == {"Sequencing"}
@@ -133,9 +137,10 @@ async def test_a_statement_that_is_wrong_is_not_taken_for_a_database_that_is_awa
 
 
 async def test_a_name_that_is_taken_is_an_integrity_error(database: Database) -> None:
+    async with database.writing() as session:
+        await a_unit(session, name="Imaging")
     with pytest.raises(IntegrityError):
         async with database.writing() as session:
-            await a_unit(session, name="Imaging")
             await a_unit(session, name="Imaging")
 
 
@@ -311,8 +316,7 @@ async def test_a_full_disk_makes_a_writer_unavailable_and_loses_nothing(sqlite: 
         await session.execute(text(f"PRAGMA max_page_count={pages}"))
     with pytest.raises(DatabaseUnavailable):
         async with sqlite.writing() as session:
-            for _ in range(500):
-                await a_unit(session)
+            await a_unit(session, contact_email="x" * 1_000_000)
     assert await names(sqlite) == {"Imaging"}
     async with sqlite.writing() as session:
         await session.execute(text("PRAGMA max_page_count=100000"))
@@ -322,8 +326,7 @@ async def test_a_full_disk_makes_a_writer_unavailable_and_loses_nothing(sqlite: 
 
 async def test_a_directory_that_is_gone_makes_sqlite_unavailable(sqlite_path: Path) -> None:
     database = Database(f"sqlite:///{sqlite_path}")
-    sqlite_path.unlink()
-    sqlite_path.parent.rmdir()
+    shutil.rmtree(sqlite_path.parent)
     for transaction in (database.reading, database.writing):
         with pytest.raises(DatabaseUnavailable):
             async with transaction():
@@ -348,17 +351,18 @@ def checkout() -> Iterator[Path]:
 
 
 async def test_postgresql_that_is_stopped_is_unavailable_until_it_is_back(checkout: Path) -> None:
-    with running_cluster(checkout=checkout, keep=True) as cluster:
-        url = cluster.create_database()
-        database = Database(url)
-        await database.probe()
-        entered = database.writing()
-        session = await entered.__aenter__()
-    with pytest.raises(DatabaseUnavailable) as in_the_middle:
-        await session.execute(text("SELECT 1"))
+    async def work_while_it_stops() -> None:
+        async with database.writing() as session:
+            await session.execute(text("SELECT 1"))
+            running.close()
+            await session.execute(text("SELECT 1"))
+
+    running = ExitStack()
+    cluster = running.enter_context(running_cluster(checkout=checkout, keep=True))
+    database = Database(cluster.create_database())
     with pytest.raises(DatabaseUnavailable):
-        await entered.__aexit__(DatabaseUnavailable, in_the_middle.value, None)
-    for transaction in (database.reading, database.writing):
+        await work_while_it_stops()
+    for transaction in (database.reading, database.writing, database.reshaping):
         with pytest.raises(DatabaseUnavailable):
             async with transaction():
                 pass
