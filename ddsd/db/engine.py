@@ -9,6 +9,7 @@ both databases.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from functools import partial
@@ -264,10 +265,12 @@ def _sqlite_engines(
 ) -> tuple[AsyncEngine, AsyncEngine]:
     """Make two: how a transaction begins then hangs on its pool, not on options set in time."""
     Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
-    writer = create_async_engine(address, pool_size=1, max_overflow=0, pool_timeout=20)
-    reader = create_async_engine(
-        address, pool_size=pool_size, max_overflow=pool_size, pool_timeout=20
-    )
+    options: dict[str, Any] = {
+        "pool_timeout": 20,
+        "pool_reset_on_return": None,  # no transaction outlives its session: nothing to roll back
+    }
+    writer = create_async_engine(address, pool_size=1, max_overflow=0, **options)
+    reader = create_async_engine(address, pool_size=pool_size, max_overflow=pool_size, **options)
     for engine, begin, query_only in ((writer, "BEGIN IMMEDIATE", 0), (reader, "BEGIN", 1)):
         pragmas = (
             f"busy_timeout={int(busy_timeout_s * 1000)}",  # first: the next may have to wait
@@ -292,7 +295,12 @@ def _prepare_sqlite(pragmas: tuple[str, ...], connection: Any, _record: object) 
 
 
 def _begin_sqlite(statement: str, connection: Connection) -> None:
-    connection.exec_driver_sql(statement)
+    """Begin in one call to the driver's thread; by way of a cursor it would be three."""
+    raw: Any = connection.connection.dbapi_connection
+    try:
+        raw.run_async(lambda driver: driver.execute(statement))
+    except sqlite3.OperationalError as wrong:
+        raise _unavailable(wrong) from wrong
 
 
 def _roll_back_invalidated(connection: Any, _record: object, _why: object) -> None:
