@@ -1,20 +1,34 @@
 """The configuration: one frozen, typed object read from TOML and the environment.
 
-Order: the defaults below, then the file, then ``DDSD_SECTION__KEY`` variables. A key nobody knows is refused by
-name. Secrets are never in the file: a ``*_file`` key names where each one is, and a systemd credential of the name
-given in :data:`CREDENTIALS` is used when the key is empty.
+Order: the defaults below, then the file, then ``DDSD_SECTION__KEY`` variables. A key nobody knows
+is refused by name. Secrets are never in the file: a ``*_file`` key names where each one is, and a
+systemd credential of the name given in :data:`CREDENTIALS` is used when the key is empty. What is
+wrong is named all at once, and never by showing a secret. ``config/ddsd.toml`` is the commented
+reference.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parseaddr
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from ddsd.errors import ConfigurationError
 from ddsd.secret import SecretText
@@ -27,6 +41,8 @@ CREDENTIALS: Final = {
     "store.secret_key_file": "store-secret-key",
     "mail.password_file": "mail-password",
 }
+LONGEST_SOCKET_PATH_BYTES: Final = 107
+"""Linux, unix(7): ``sun_path`` has 108 bytes, the last one is zero."""
 
 
 class StoreKind(StrEnum):
@@ -59,57 +75,136 @@ class LogFormat(StrEnum):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _empty_is_none(value: object) -> object:
+    return None if value == "" else value
+
+
+def _service_address(value: str) -> str:
+    """Accept ``scheme://host[:port]`` and nothing more: paths are added to it."""
+    if not value:
+        return value
+    parts = urlsplit(value)
+    try:
+        parts.port  # noqa: B018  # reading it is the check
+    except ValueError as wrong:
+        raise ValueError(f"{value} has no usable port") from wrong
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{value} is no http:// or https:// address")
+    if value != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc:
+        raise ValueError(
+            f"give only {parts.scheme}://{parts.netloc.rpartition('@')[2]}, without a slash"
+        )
+    return value
+
+
+def _mail_address(value: str) -> str:
+    if value and "@" not in parseaddr(value)[1]:
+        raise ValueError(f"{value} is no mail address")
+    return value
+
+
+def _ip_address(value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise ValueError(f"{value} is no IP address; use 127.0.0.1, 0.0.0.0, :: …") from None
+
+
+def _ip_network(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value, strict=False))
+    except ValueError:
+        raise ValueError(f"{value} is neither an IP address nor a network") from None
+
+
+def _socket_path(value: Path) -> Path:
+    if not value.is_absolute():
+        raise ValueError(f"{value} must be an absolute path")
+    if len(os.fsencode(value)) > LONGEST_SOCKET_PATH_BYTES:
+        raise ValueError(
+            f"{value} is longer than the {LONGEST_SOCKET_PATH_BYTES} bytes a socket's path may have"
+        )
+    return value
 
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+MaybePath = Annotated[Path | None, BeforeValidator(_empty_is_none)]
+Url = Annotated[str, AfterValidator(_service_address)]
+RequiredUrl = Annotated[str, Field(min_length=1), AfterValidator(_service_address)]
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
+IpAddress = Annotated[str, AfterValidator(_ip_address)]
+IpNetwork = Annotated[str, AfterValidator(_ip_network)]
+SocketPath = Annotated[Path, AfterValidator(_socket_path)]
 
 
 class Instance(_Section):
     """Who runs this service, and where it keeps its things."""
 
-    facility: str = "Data Delivery System"
-    contact: str = "root@localhost"
-    public_url: str = "http://127.0.0.1:5000"
+    facility: Annotated[str, Field(min_length=1, pattern=r"^[^\r\n]*$")] = "Data Delivery System"
+    contact: Annotated[MailAddress, Field(min_length=1)] = "root@localhost"
+    public_url: RequiredUrl = "http://127.0.0.1:5000"
     state_dir: Path = Path("/var/lib/ddsd")
-    key_file: Path | None = None
+    key_file: MaybePath = None
     demo: bool = False
 
 
 class Listen(_Section):
     """The two planes: TCP for everybody, a Unix socket for the operator."""
 
-    address: str = "127.0.0.1"
+    address: IpAddress = "127.0.0.1"
     port: Port = 5000
-    admin_socket: Path = Path("/run/ddsd/admin.sock")
+    admin_socket: SocketPath = Path("/run/ddsd/admin.sock")
     admin_group: str = ""
     max_body_mib: Annotated[int, Field(ge=1, le=1024)] = 64
-    trusted_proxies: tuple[str, ...] = ()
+    trusted_proxies: tuple[IpNetwork, ...] = ()
     drain_s: Annotated[int, Field(ge=1, le=600)] = 30
 
 
 class DatabaseSection(_Section):
-    """``sqlite:///path`` or ``postgresql://user@host/name``; empty: SQLite in the state directory."""
+    """``sqlite:///path`` or ``postgresql://user@host/name``; empty: SQLite in ``state_dir``."""
 
     url: str = ""
-    password_file: Path | None = None
+    password_file: MaybePath = None
     pool_size: Annotated[int, Field(ge=1, le=100)] = 10
+
+    @model_validator(mode="after")
+    def _is_an_address_without_password(self) -> Self:
+        if self.url and urlsplit(self.url).scheme.partition("+")[0] not in {"sqlite", "postgresql"}:
+            raise ValueError("url: use sqlite:///… or postgresql://…")
+        if urlsplit(self.url).password:
+            raise ValueError(
+                "url: take the password out of it and put it into database.password_file"
+            )
+        return self
 
 
 class Store(_Section):
     """The object store."""
 
     kind: StoreKind = StoreKind.EMBEDDED
-    endpoint: str = ""
-    public_endpoint: str = ""
-    region: str = "us-east-1"
+    endpoint: Url = ""
+    public_endpoint: Url = ""
+    region: Annotated[str, Field(min_length=1)] = "us-east-1"
     access_key: str = ""
-    secret_key_file: Path | None = None
-    directory: Path | None = None
+    secret_key_file: MaybePath = None
+    directory: MaybePath = None
     port: Port = 0
     allow_wide_upload_keys: bool = False
     upload_key_hours: Annotated[int, Field(ge=1, le=720)] = 72
     download_url_hours: Annotated[int, Field(ge=1, le=168)] = 168
+
+    @model_validator(mode="after")
+    def _names_its_server(self) -> Self:
+        if self.kind is StoreKind.S3:
+            _require_set(self, "endpoint", "access_key", because='kind = "s3"')
+        elif self.endpoint:
+            raise ValueError(
+                'endpoint: only used with kind = "s3"; set that, or leave endpoint empty'
+            )
+        return self
 
 
 class MailSection(_Section):
@@ -117,21 +212,27 @@ class MailSection(_Section):
 
     kind: MailKind = MailKind.OUTBOX
     host: str = "127.0.0.1"
-    port: Port = 25
+    port: Annotated[int, Field(ge=1, le=65535)] = 25
     security: MailSecurity = MailSecurity.STARTTLS
     username: str = ""
-    password_file: Path | None = None
-    sender: str = ""
+    password_file: MaybePath = None
+    sender: MailAddress = ""
     timeout_s: Annotated[int, Field(ge=1, le=300)] = 20
     attempts: Annotated[int, Field(ge=1, le=100)] = 12
+
+    @model_validator(mode="after")
+    def _names_its_server(self) -> Self:
+        if self.kind is MailKind.SMTP:
+            _require_set(self, "host", "sender", because='kind = "smtp"')
+        return self
 
 
 class Security(_Section):
     """Costs and limits. Argon2id defaults: the second recommendation of RFC 9106, section 4."""
 
     argon2_memory_kib: Annotated[int, Field(ge=8192, le=4_194_304)] = 65536
-    argon2_iterations: Annotated[int, Field(ge=1, le=100)] = 3
-    argon2_lanes: Annotated[int, Field(ge=1, le=64)] = 4
+    argon2_iterations: Annotated[int, Field(ge=1, le=64)] = 3
+    argon2_lanes: Annotated[int, Field(ge=1, le=16)] = 4
     argon2_parallel: Annotated[int, Field(ge=1, le=64)] = 2
     session_hours: Annotated[int, Field(ge=1, le=24 * 90)] = 168
     code_minutes: Annotated[int, Field(ge=1, le=60)] = 15
@@ -171,24 +272,65 @@ class Settings(_Section):
         return self.store.directory or self.instance.state_dir / "store"
 
 
+@dataclass(frozen=True)
+class Secrets:
+    """What the ``*_file`` keys point to."""
+
+    instance_key: SecretText | None
+    database_password: SecretText | None
+    store_secret_key: SecretText | None
+    mail_password: SecretText | None
+
+
 def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
     """Read the configuration.
 
     Args:
-        path: the TOML file; ``None`` means :data:`DEFAULT_PATH` if it exists, else defaults and environment only.
+        path: the TOML file; ``None`` means :data:`DEFAULT_PATH` if it exists, else defaults and
+            environment only.
         environment: variables to take overrides from; ``None`` means this process's own.
 
     Raises:
-        ConfigurationError: the file is missing or no TOML, a key is unknown, a value does not fit. All problems
-            are named at once.
+        ConfigurationError: the file is missing or no TOML, a key is unknown, a value does not fit.
+            All problems are named at once, one a line.
     """
     environment = os.environ if environment is None else environment
     tree = _read_file(path)
-    _apply_environment(tree, environment)
+    variables = _apply_environment(tree, environment)
     try:
         return Settings.model_validate(tree)
     except ValidationError as wrong:
-        raise ConfigurationError(_explain(wrong, path)) from wrong
+        raise ConfigurationError(_explain(wrong, path or DEFAULT_PATH, variables)) from None
+
+
+def read_secrets(settings: Settings, environment: Mapping[str, str] | None = None) -> Secrets:
+    """Read every secret that is configured, and demand those that the other keys need.
+
+    The instance key's text is not looked into, and its absence is allowed in a demo only.
+
+    Raises:
+        ConfigurationError: one cannot be read or is missing. All problems are named at once, one
+            a line.
+    """
+    found: dict[str, SecretText | None] = {}
+    problems: list[str] = []
+    for key, path in _secret_files(settings).items():
+        try:
+            found[key] = read_secret(key, path, environment)
+        except ConfigurationError as wrong:
+            problems.append(wrong.message)
+            continue
+        needed = _needs_secret(settings, key)
+        if found[key] is None and needed:
+            problems.append(f"{key}: {needed}")
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return Secrets(
+        instance_key=found["instance.key_file"],
+        database_password=found["database.password_file"],
+        store_secret_key=found["store.secret_key_file"],
+        mail_password=found["mail.password_file"],
+    )
 
 
 def read_secret(
@@ -202,7 +344,8 @@ def read_secret(
         environment: where ``CREDENTIALS_DIRECTORY`` (systemd) is looked up.
 
     Raises:
-        ConfigurationError: a file is named and cannot be read, is empty, or may be read by everybody.
+        ConfigurationError: a file is named and cannot be read, is empty, or may be read by
+            everybody.
     """
     environment = os.environ if environment is None else environment
     if path is None:
@@ -231,7 +374,8 @@ def _read_file(path: Path | None) -> dict[str, dict[str, object]]:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as wrong:
         raise ConfigurationError(
-            f"there is no configuration file {path}; copy config/ddsd.toml there, or name one with --config"
+            f"there is no configuration file {path}; copy config/ddsd.toml there,"
+            " or name one with --config"
         ) from wrong
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as wrong:
         raise ConfigurationError(f"{path}: {wrong}") from wrong
@@ -243,19 +387,74 @@ def _read_file(path: Path | None) -> dict[str, dict[str, object]]:
     return tree
 
 
-def _apply_environment(tree: dict[str, dict[str, object]], environment: Mapping[str, str]) -> None:
+def _apply_environment(
+    tree: dict[str, dict[str, object]], environment: Mapping[str, str]
+) -> dict[str, str]:
+    """Lay the variables over the file; return which dotted key came from which variable."""
+    variables: dict[str, str] = {}
     for variable, value in environment.items():
         if variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable:
             section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-            fits: object = value.split(",") if key == "trusted_proxies" else value
-            tree.setdefault(section, {})[key] = fits
+            tree.setdefault(section, {})[key] = _from_text(key, value)
+            variables[f"{section}.{key}"] = variable
+    return variables
 
 
-def _explain(wrong: ValidationError, path: Path | None) -> str:
-    where = f"{path}: " if path else ""
+def _from_text(key: str, value: str) -> object:
+    if key == "trusted_proxies":
+        return [one.strip() for one in value.split(",") if one.strip()]
+    return value
+
+
+def _explain(wrong: ValidationError, path: Path, variables: Mapping[str, str]) -> str:
     return "\n".join(
-        f"{where}unknown key {'.'.join(map(str, one['loc']))}"
-        if one["type"] == "extra_forbidden"
-        else f"{where}{'.'.join(map(str, one['loc']))}: {one['msg']} (got {one['input']!r})"
-        for one in wrong.errors()
+        line
+        for one in wrong.errors(include_url=False)
+        for line in _explain_one(
+            ".".join(map(str, one["loc"])), one["type"], one["msg"], path, variables
+        )
     )
+
+
+def _explain_one(
+    key: str, kind: str, message: str, path: Path, variables: Mapping[str, str]
+) -> list[str]:
+    if kind == "extra_forbidden":
+        strays = [
+            variable for known, variable in variables.items() if f"{known}.".startswith(f"{key}.")
+        ]
+        return [f"{where}: unknown key {key}" for where in strays or [str(path)]]
+    message = message.removeprefix("Value error, ")
+    return [f"{variables.get(key, path)}: {key}: {one}" for one in message.split("\n")]
+
+
+def _require_set(section: _Section, *keys: str, because: str) -> None:
+    missing = [key for key in keys if not getattr(section, key)]
+    if missing:
+        raise ValueError("\n".join(f"{key}: must be set with {because}" for key in missing))
+
+
+def _secret_files(settings: Settings) -> dict[str, Path | None]:
+    return {
+        "instance.key_file": settings.instance.key_file,
+        "database.password_file": settings.database.password_file,
+        "store.secret_key_file": settings.store.secret_key_file,
+        "mail.password_file": settings.mail.password_file,
+    }
+
+
+def _needs_secret(settings: Settings, key: str) -> str | None:
+    """Say why the secret of ``key`` may not be missing, and what to do; ``None`` when it may."""
+    match key:
+        case "instance.key_file" if not settings.instance.demo:
+            return (
+                "there is no instance key; make one with"
+                " `ddsd new-instance-key /etc/ddsd/instance.key`, name that file here,"
+                " and keep a copy of it in a safe place"
+            )
+        case "store.secret_key_file" if settings.store.kind is StoreKind.S3:
+            return 'name the file that holds the secret of store.access_key: kind = "s3" needs it'
+        case "mail.password_file" if settings.mail.kind is MailKind.SMTP and settings.mail.username:
+            return "name the file that holds the password of mail.username"
+        case _:
+            return None

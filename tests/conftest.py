@@ -17,10 +17,13 @@ import pytest
 
 from ddsd.db.engine import Database
 from ddsd.db.revision import VERSIONS, upgrade
+from ddsd.work import Services
 from tests.builders import SettableClock
 from tests.parts.postgres import Cluster
 from tests.parts.postgres import postgres_cluster as postgres_cluster
 from tests.parts.postgres import postgres_url as postgres_url
+from tests.services import make_services
+from tests.world import World, make_world, populate
 
 KINDS = ["sqlite", "postgresql"]
 
@@ -106,3 +109,18 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     database = Database(database_url)
     yield database
     await database.close()
+
+
+@pytest.fixture
+def services(database: Database, clock: SettableClock, tmp_path: Path) -> Services:
+    """Services on a migrated database with no rows in it."""
+    return make_services(database, clock, tmp_path)
+
+
+@pytest.fixture
+async def world(services: Services, clock: SettableClock) -> AsyncIterator[World]:
+    """Two units with people, and a client of the stock wire."""
+    await populate(services)
+    made = make_world(services, clock)
+    async with made.http:
+        yield made

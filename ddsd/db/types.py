@@ -50,3 +50,11 @@ class EnumText(TypeDecorator[StrEnum]):
     def process_result_value(self, value: Any, _dialect: Dialect) -> StrEnum | None:
         """Return the member."""
         return None if value is None else self.kind(value)
+
+
+def exact_text() -> String:
+    """Return a column type for text that is ordered by its bytes, in both databases alike.
+
+    SQLite compares so anyway; PostgreSQL would otherwise order by the cluster's language.
+    """
+    return String().with_variant(String(collation="C"), "postgresql")

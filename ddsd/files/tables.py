@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, LargeBinary, UniqueConstraint
 from sqlmodel import Field
 
 from ddsd.db.base import Table
-from ddsd.db.types import EnumText, UtcDateTime
+from ddsd.db.types import EnumText, UtcDateTime, exact_text
 
 
 class StoredFile(Table, table=True):
@@ -31,7 +31,7 @@ class StoredFile(Table, table=True):
     id: int = Field(default=None, primary_key=True)
     project_id: int = Field(foreign_key="projects.id", ondelete="CASCADE")
     folder_id: int = Field(foreign_key="folders.id", index=True)
-    name: str
+    name: str = Field(sa_type=exact_text())
     name_in_bucket: str = Field(max_length=1024)
     size_original: int = Field(sa_type=BigInteger)
     size_stored: int = Field(sa_type=BigInteger)
@@ -55,7 +55,7 @@ class Folder(Table, table=True):
     id: int = Field(default=None, primary_key=True)
     project_id: int = Field(foreign_key="projects.id", ondelete="CASCADE")
     parent_id: int | None = Field(default=None, foreign_key="folders.id", index=True)
-    path: str
+    path: str = Field(sa_type=exact_text())
     file_count: int = Field(default=0, sa_type=BigInteger)
     bytes_original: int = Field(default=0, sa_type=BigInteger)
 
@@ -92,9 +92,9 @@ class StoreKey(Table, table=True):
     __tablename__ = "store_keys"
 
     id: int = Field(default=None, primary_key=True)
-    use: StoreKeyUse = Field(sa_type=EnumText(StoreKeyUse))  # type: ignore[call-overload]  # an instance is fine
+    use: StoreKeyUse = Field(sa_type=EnumText(StoreKeyUse))
     bucket: str = Field(default="", max_length=63, index=True)
-    access_key: str = Field(max_length=128)
+    access_key: str = Field(max_length=128, unique=True)
     secret: bytes = Field(sa_type=LargeBinary)
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

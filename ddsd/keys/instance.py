@@ -7,7 +7,6 @@ derived from it.
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 
@@ -106,10 +105,7 @@ def _decoded(text: str) -> bytes:
     if _HEX.fullmatch(text):
         return bytes.fromhex(text)
     if _BASE64URL.fullmatch(text):
-        try:
-            return base64.urlsafe_b64decode(text.rstrip("=") + "=")
-        except binascii.Error:
-            pass
+        return base64.urlsafe_b64decode(text.rstrip("=") + "=")
     raise ConfigurationError(
         "the instance key's file must hold 64 hex digits or 43 characters of base64url"
         f" and nothing else; it holds {len(text)} characters"

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from ddsd.access import Action, require
 from ddsd.audit import trail
-from ddsd.errors import Conflict, WrongStatus
+from ddsd.errors import Conflict
+from ddsd.files import grants
 from ddsd.mail import outbox
 from ddsd.projects import membership, projects, status
 from ddsd.projects.status import Status
@@ -39,6 +40,7 @@ async def release(work: Work, project: Project, *, days: object, send_email: boo
     deadline = _release_deadline(work.now, project, unit, days)
     project.released_at = project.released_at or work.now
     _enter(work, project, Status.AVAILABLE, deadline)
+    await grants.withdraw_uploads(work, project)
     trail.record(work, "project.release", project.public_id, deadline=deadline.isoformat())
     if not send_email:
         return False
@@ -83,9 +85,7 @@ async def expire(work: Work, project: Project, *, days: object) -> None:
 
 
 def _release_deadline(now: datetime, project: Project, unit: Unit, days: object) -> datetime:
-    lasts = status.parse_days(
-        days, default=unit.days_in_available, most=status.MAX_DAYS_AVAILABLE
-    )
+    lasts = status.parse_days(days, default=unit.days_in_available, most=status.MAX_DAYS_AVAILABLE)
     if project.status is Status.EXPIRED:
         if project.times_expired >= status.MAX_TIMES_EXPIRED:
             raise Conflict(
@@ -98,14 +98,10 @@ def _release_deadline(now: datetime, project: Project, unit: Unit, days: object)
 
 
 def _enter(work: Work, project: Project, new: Status, deadline: datetime | None) -> None:
-    if project.status is new:
-        raise WrongStatus(f"The project is {new} already.")
     project.status = new
     project.deadline = deadline
     projects.touch(work, project)
-    work.session.add(
-        StatusEntry(project_id=project.id, status=new, deadline=deadline, at=work.now)
-    )
+    work.session.add(StatusEntry(project_id=project.id, status=new, deadline=deadline, at=work.now))
 
 
 async def _announce(work: Work, project: Project, unit: Unit, address: str) -> None:

@@ -33,7 +33,7 @@ class Mail(Table, table=True):
     body: bytes | None = Field(default=None, sa_type=LargeBinary)
     secret: bool = Field(default=False)
     message_id: str = Field(max_length=120)
-    state: MailState = Field(sa_type=EnumText(MailState), index=True)  # type: ignore[call-overload]  # an instance is fine
+    state: MailState = Field(sa_type=EnumText(MailState), index=True)
     attempts: int = Field(default=0)
     created_at: datetime = Field(sa_type=UtcDateTime)
     sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

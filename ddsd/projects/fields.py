@@ -29,7 +29,9 @@ def check_description(description: str) -> list[str]:
     """Return what is wrong with a description: any text, but no emoji and no control characters."""
     if wrong := _length("description", description):
         return wrong
-    strange = "".join(c for c in description if _is_emoji(c) or (_is_control(c) and c not in "\n\r\t"))
+    strange = "".join(
+        c for c in description if _is_emoji(c) or (_is_control(c) and c not in "\n\r\t")
+    )
     return [f"This input is not allowed: {strange}"] if strange else []
 
 
@@ -53,7 +55,7 @@ def _length(field: str, text: str) -> list[str]:
 
 
 def _is_control(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Cs"} and character not in "\t"
+    return unicodedata.category(character) in {"Cc", "Cs"} and character != "\t"
 
 
 def _is_emoji(character: str) -> bool:

@@ -71,6 +71,19 @@ def require_downloadable(project: Project, member: Member) -> None:
         raise WrongStatus("Current Project status limits file download.")
 
 
+def require_key_readable(project: Project, member: Member) -> None:
+    """Refuse the project's private key to those the data has not been released to.
+
+    Raises:
+        Forbidden: the project is not Available, and they are no unit user.
+    """
+    if project.status is not Status.AVAILABLE and not member.is_unit_user:
+        raise Forbidden(
+            "The project status must be 'Available' for its data to be read. "
+            "Please ask the unit that delivers it."
+        )
+
+
 async def _concerns(work: Work, member: Member, project: Project) -> bool:
     match member.role:
         case Role.SUPER_ADMIN:

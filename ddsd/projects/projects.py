@@ -17,6 +17,7 @@ from ddsd.keys import service as keys
 from ddsd.keys.hierarchy import KeyPair
 from ddsd.keys.service import Holder
 from ddsd.keys.tables import KeyWrap
+from ddsd.projects.gate import require_in_progress
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Membership, Project, StatusEntry
 from ddsd.units.tables import Unit
@@ -173,6 +174,18 @@ def touch(work: Work, project: Project) -> None:
     """Note that the caller has changed the project now."""
     project.updated_at = work.now
     project.updated_by = work.actor.user_id if isinstance(work.actor, Member) else None
+
+
+def note_upload(work: Work, project: Project) -> None:
+    """Note that an upload into the project has ended now.
+
+    Raises:
+        Forbidden: the caller may not upload.
+        WrongStatus: the project is not In Progress.
+    """
+    require_member(work.actor, Action.UPLOAD)
+    require_in_progress(project)
+    touch(work, project)
 
 
 def bucket_name(public_id: str, now: datetime) -> str:

@@ -29,7 +29,7 @@ class Project(Table, table=True):
     pi: str | None = Field(default=None, max_length=255)
     non_sensitive: bool = Field(default=False)
     bucket: str = Field(max_length=63, unique=True)
-    status: Status = Field(sa_type=EnumText(Status))  # type: ignore[call-overload]  # an instance is fine
+    status: Status = Field(sa_type=EnumText(Status))
     deadline: datetime | None = Field(default=None, sa_type=UtcDateTime)
     released_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     times_expired: int = Field(default=0)
@@ -57,7 +57,7 @@ class StatusEntry(Table, table=True):
 
     id: int = Field(default=None, primary_key=True)
     project_id: int = Field(foreign_key="projects.id", ondelete="CASCADE")
-    status: Status = Field(sa_type=EnumText(Status))  # type: ignore[call-overload]  # an instance is fine
+    status: Status = Field(sa_type=EnumText(Status))
     deadline: datetime | None = Field(default=None, sa_type=UtcDateTime)
     at: datetime = Field(sa_type=UtcDateTime)
 

@@ -6,7 +6,6 @@ import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 from email_validator import EmailNotValidError, validate_email
@@ -94,7 +93,9 @@ async def emails_of(work: Work, user_id: int) -> list[str]:
     """Return an account's addresses, the primary one first."""
     table = UserEmail.columns()
     found = await work.session.execute(
-        select(table.email).where(table.user_id == user_id).order_by(table.is_primary.desc(), table.id)
+        select(table.email)
+        .where(table.user_id == user_id)
+        .order_by(table.is_primary.desc(), table.id)
     )
     return [str(email) for (email,) in found]
 
@@ -117,7 +118,9 @@ def normal_email(email: str) -> str:
         InvalidInput: it is no address (no lookup is made).
     """
     try:
-        return validate_email(email, check_deliverability=False, test_environment=True).normalized.lower()
+        return validate_email(
+            email, check_deliverability=False, test_environment=True
+        ).normalized.lower()
     except EmailNotValidError as wrong:
         raise InvalidInput(str(wrong)) from None
 

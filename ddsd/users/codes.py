@@ -13,7 +13,7 @@ from typing import Final
 
 import pyotp
 
-from ddsd.db.insert import insert_into
+from ddsd.db.statements import insert_into
 from ddsd.errors import NotAuthenticated
 from ddsd.mail import outbox
 from ddsd.mail.tables import Mail

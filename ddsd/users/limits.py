@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import delete
 
 from ddsd.access import Nobody
-from ddsd.db.insert import insert_into
+from ddsd.db.statements import affected, insert_into
 from ddsd.errors import TooManyRequests
 from ddsd.users.tables import AttemptWindow
 from ddsd.work import Services, Work, transaction
@@ -56,7 +56,7 @@ async def forget_old(work: Work) -> int:
     gone = await work.session.execute(
         delete(AttemptWindow).where(AttemptWindow.columns().expires_at < work.now)
     )
-    return gone.rowcount
+    return affected(gone)
 
 
 async def _count(work: Work, budget: Budget) -> int:

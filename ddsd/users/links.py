@@ -14,6 +14,7 @@ from sqlalchemy import delete, select
 
 from ddsd.access import Nobody
 from ddsd.audit import trail
+from ddsd.db.statements import affected
 from ddsd.errors import NotFound
 from ddsd.keys.hierarchy import new_secret
 from ddsd.secret import SecretText
@@ -70,7 +71,7 @@ async def forget_old(work: Work) -> int:
     gone = await work.session.execute(
         delete(PasswordLink).where(PasswordLink.columns().expires_at < work.now)
     )
-    return gone.rowcount
+    return affected(gone)
 
 
 async def _find(work: Work, secret: SecretText) -> tuple[PasswordLink, User]:

@@ -218,4 +218,3 @@ async def _spend_code(services: Services, caller: Caller) -> None:
             f"Too many one-time codes were tried. Wait {security.code_minutes} minutes and log in again.",
         ),
     )
-

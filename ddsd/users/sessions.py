@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, or_, select, update
 
 from ddsd.access import Member
+from ddsd.db.statements import affected
 from ddsd.errors import Forbidden, NotAuthenticated, SecondFactorRequired, UnknownSubject
 from ddsd.keys.hierarchy import new_secret, split_token_key
 from ddsd.keys.token import TokenContents, TokenPurpose, open_token, seal_token
@@ -57,9 +58,7 @@ async def complete(work: Work, caller: Caller) -> str:
     It ends when the partial one would have: the second factor does not prolong it (wire contract, section 2.3).
     """
     unlocked = caller.unlock()
-    await work.session.execute(
-        delete(Session).where(Session.columns().id == caller.session.id)
-    )
+    await work.session.execute(delete(Session).where(Session.columns().id == caller.session.id))
     return _open_row(
         work,
         caller.user,
@@ -123,7 +122,7 @@ async def end_all(work: Work, user_id: int, because: str) -> int:
         .where(table.user_id == user_id, table.revoked_at.is_(None))
         .values(revoked_at=work.now, revoked_because=because)
     )
-    return ended.rowcount
+    return affected(ended)
 
 
 async def forget_old(work: Work, keep: timedelta = timedelta(days=7)) -> int:
@@ -138,7 +137,7 @@ async def forget_old(work: Work, keep: timedelta = timedelta(days=7)) -> int:
             )
         )
     )
-    return gone.rowcount
+    return affected(gone)
 
 
 def member_of(user: User, session_id: int) -> Member:
@@ -192,4 +191,3 @@ def _check_alive(session: Session, contents: TokenContents, now: datetime) -> No
     partial = contents.purpose is TokenPurpose.PARTIAL
     if session.expires_at <= now or (partial and session.created_at + _PARTIAL_LIFETIME <= now):
         raise NotAuthenticated("Expired token")
-

@@ -33,7 +33,7 @@ class User(Table, table=True):
     uid: str = Field(max_length=32, unique=True)
     username: str = Field(max_length=50, unique=True)
     name: str = Field(max_length=255)
-    role: Role = Field(sa_type=EnumText(Role))  # type: ignore[call-overload]  # an instance is fine
+    role: Role = Field(sa_type=EnumText(Role))
     unit_id: int | None = Field(default=None, foreign_key="units.id", index=True)
     active: bool = Field(default=True)
     kdf_salt: bytes | None = Field(default=None, sa_type=LargeBinary)
@@ -45,7 +45,7 @@ class User(Table, table=True):
     wrapped_private_key: bytes | None = Field(default=None, sa_type=LargeBinary)
     second_factor: SecondFactor = Field(
         default=SecondFactor.MAIL,
-        sa_type=EnumText(SecondFactor),  # type: ignore[call-overload]  # an instance is fine
+        sa_type=EnumText(SecondFactor),
     )
     totp_secret: bytes | None = Field(default=None, sa_type=LargeBinary)
     totp_last_step: int = Field(default=0, sa_type=BigInteger)
@@ -125,7 +125,7 @@ class Invite(Table, table=True):
     id: int = Field(default=None, primary_key=True)
     uid: str = Field(max_length=32, unique=True)
     email: str = Field(max_length=254, unique=True)
-    role: Role = Field(sa_type=EnumText(Role))  # type: ignore[call-overload]  # an instance is fine
+    role: Role = Field(sa_type=EnumText(Role))
     unit_id: int | None = Field(default=None, foreign_key="units.id", index=True)
     secret_hash: bytes = Field(sa_type=LargeBinary, unique=True)
     public_key: bytes = Field(sa_type=LargeBinary)

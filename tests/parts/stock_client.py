@@ -116,7 +116,10 @@ class StockClient:
         return self._on_pipes(arguments)
 
     def login(self, username: str, password: str, read_code: Callable[[], str]) -> Outcome:
-        """Log in; ``read_code`` is called when the client asks for the one-time code."""
+        """Log in; ``read_code`` is called when the client asks for the one-time code.
+
+        Eight digits from a mail or six from an app: the client asks for both in the same words.
+        """
         answers = (
             Answer("DDS username", username),
             Answer("DDS password", password),

@@ -104,6 +104,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_store_keys")),
+        sa.UniqueConstraint("access_key", name=op.f("uq_store_keys_access_key")),
     )
     with op.batch_alter_table("store_keys", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_store_keys_bucket"), ["bucket"], unique=False)
@@ -297,7 +298,9 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("project_id", sa.Integer(), nullable=False),
         sa.Column("parent_id", sa.Integer(), nullable=True),
-        sa.Column("path", sa.String(), nullable=False),
+        sa.Column(
+            "path", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=False
+        ),
         sa.Column("file_count", sa.BigInteger(), nullable=False),
         sa.Column("bytes_original", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["parent_id"], ["folders.id"], name=op.f("fk_folders_parent_id")),
@@ -398,7 +401,9 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("project_id", sa.Integer(), nullable=False),
         sa.Column("folder_id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(), nullable=False),
+        sa.Column(
+            "name", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=False
+        ),
         sa.Column("name_in_bucket", sa.String(length=1024), nullable=False),
         sa.Column("size_original", sa.BigInteger(), nullable=False),
         sa.Column("size_stored", sa.BigInteger(), nullable=False),

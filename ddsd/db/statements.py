@@ -1,7 +1,10 @@
-"""``INSERT … ON CONFLICT`` for whichever of the two databases a session is on."""
+"""What the two databases spell differently, and what the driver says of a change."""
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, Result
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,3 +16,8 @@ def insert_into(session: AsyncSession, table: type[Table]) -> postgresql.Insert 
     if session.get_bind().dialect.name == "sqlite":
         return sqlite.insert(table)
     return postgresql.insert(table)
+
+
+def affected(result: Result[Any]) -> int:
+    """Return how many rows an update or delete has changed."""
+    return cast("CursorResult[Any]", result).rowcount

@@ -1,0 +1,173 @@
+"""Grants: the keys and links with which bytes travel between a client and the object store.
+
+Nothing here holds a transaction while it talks to the store. Secrets of keys are sealed under the instance key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import delete, select
+
+from ddsd.access import Actor, System
+from ddsd.files.tables import StoreKey, StoreKeyUse
+from ddsd.jobs import queue
+from ddsd.projects.tables import Project
+from ddsd.secret import SecretText
+from ddsd.storage.port import May, ScopedKey
+from ddsd.work import Services, Work, reading, transaction
+
+REVOKE_STORE_KEY: Final = "revoke_store_key"
+_SIGNED_FOR_AT_MOST: Final = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class UploadGrant:
+    """What a client needs to store objects in one bucket until ``expires_at``."""
+
+    endpoint: str
+    bucket: str
+    access_key: str
+    secret_key: SecretText
+    expires_at: datetime | None
+
+
+async def grant_upload(services: Services, actor: Actor, project: Project) -> UploadGrant:
+    """Return a key that can only put objects into the project's bucket; make the bucket if need be.
+
+    The same key is handed out again while at least half its life is left. Who may ask, and in which status, is
+    checked by the caller.
+
+    Raises:
+        StoreUnavailable: the store is away.
+        StoreRefused: the store cannot make such keys; the message is for the operator.
+    """
+    lifetime = timedelta(hours=services.settings.store.upload_key_hours)
+    key = await _kept(services, actor, StoreKeyUse.UPLOAD, project.bucket)
+    now = services.clock.now()
+    if key is None or (key.expires_at and key.expires_at - now < lifetime / 2):
+        await services.store.ensure_bucket(project.bucket)
+        key = await services.store.issue_upload_key(project.bucket, lifetime)
+        await _keep(services, actor, StoreKeyUse.UPLOAD, project.bucket, key)
+    return UploadGrant(
+        endpoint=services.store.public_endpoint,
+        bucket=project.bucket,
+        access_key=key.access_key,
+        secret_key=key.secret_key,
+        expires_at=key.expires_at,
+    )
+
+
+async def withdraw_uploads(work: Work, project: Project) -> None:
+    """Forget the project's upload keys and have them made worthless at the store."""
+    table = StoreKey.columns()
+    gone = await work.session.execute(
+        delete(StoreKey)
+        .where(table.use == StoreKeyUse.UPLOAD, table.bucket == project.bucket)
+        .returning(table.access_key)
+    )
+    for (access_key,) in gone.all():
+        await queue.enqueue_unless_active(work, REVOKE_STORE_KEY, str(access_key))
+
+
+async def revoke_store_key(services: Services, access_key: str) -> None:
+    """Make a key worthless at the store (a job; doing it twice is fine)."""
+    await services.store.revoke_key(access_key)
+
+
+async def download_links(
+    services: Services, actor: Actor, project: Project
+) -> Callable[[str], str]:
+    """Return a function from an object's key to a link that anybody can fetch it with.
+
+    Links are signed by a key that may only read. They last ``store.download_url_hours``, but not beyond the
+    project's deadline while it is Available.
+
+    Raises:
+        StoreUnavailable: the signing key has yet to be made, and the store is away.
+    """
+    key = await _kept(services, actor, StoreKeyUse.DOWNLOAD, "")
+    if key is None:
+        key = await services.store.issue_download_key()
+        await _keep(services, actor, StoreKeyUse.DOWNLOAD, "", key)
+    signer = services.store.download_signer(key)
+    now = services.clock.now()
+    expires = _link_lifetime(services, project, now)
+    bucket = project.bucket
+    return lambda object_key: signer.sign(bucket, object_key, now=now, expires=expires)
+
+
+async def sizes_in_store(
+    services: Services, project: Project, keys: Iterable[str]
+) -> Mapping[str, int | None]:
+    """Return the stored bytes of each object, or ``None`` where the store has none."""
+    sizes: dict[str, int | None] = {}
+    for key in keys:
+        found = await services.store.stat(project.bucket, key)
+        sizes[key] = None if found is None else found.size_bytes
+    return sizes
+
+
+def _link_lifetime(services: Services, project: Project, now: datetime) -> timedelta:
+    lifetime = timedelta(hours=services.settings.store.download_url_hours)
+    if project.deadline is not None and project.deadline > now:
+        lifetime = min(lifetime, project.deadline - now)
+    return max(timedelta(seconds=60), min(lifetime, _SIGNED_FOR_AT_MOST))
+
+
+async def _kept(
+    services: Services, actor: Actor, use: StoreKeyUse, bucket: str
+) -> ScopedKey | None:
+    table = StoreKey.columns()
+    async with reading(services, actor) as work:
+        found = await work.session.execute(
+            select(StoreKey)
+            .where(table.use == use, table.bucket == bucket)
+            .order_by(table.id.desc())
+            .limit(1)
+        )
+        row = found.scalar_one_or_none()
+    if row is None:
+        return None
+    secret = services.instance_key.open(row.secret, _purpose(row.access_key))
+    return ScopedKey(
+        access_key=row.access_key,
+        secret_key=SecretText(secret.reveal().decode()),
+        may=May.UPLOAD if use is StoreKeyUse.UPLOAD else May.DOWNLOAD,
+        bucket=bucket or None,
+        expires_at=row.expires_at,
+    )
+
+
+async def _keep(
+    services: Services, actor: Actor, use: StoreKeyUse, bucket: str, key: ScopedKey
+) -> None:
+    async with transaction(services, actor) as work:
+        work.session.add(
+            StoreKey(
+                use=use,
+                bucket=bucket,
+                access_key=key.access_key,
+                secret=services.instance_key.seal(
+                    key.secret_key.reveal(), _purpose(key.access_key)
+                ),
+                created_at=work.now,
+                expires_at=key.expires_at,
+            )
+        )
+
+
+async def forget_expired(services: Services) -> None:
+    """Forget keys that the store no longer takes."""
+    table = StoreKey.columns()
+    async with transaction(services, System()) as work:
+        await work.session.execute(
+            delete(StoreKey).where(table.expires_at.is_not(None), table.expires_at < work.now)
+        )
+
+
+def _purpose(access_key: str) -> str:
+    return f"store key {access_key}"

@@ -1,0 +1,125 @@
+"""The verbs of the queue: enqueue, list, try again, forget.
+
+Invariant: at most one job of a kind is queued or running per subject. The database's partial unique index decides,
+so two requests at the same moment cannot both win.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
+
+from ddsd.access import Action, require
+from ddsd.errors import Busy, NotFound, WrongStatus
+from ddsd.jobs.tables import Job, JobState
+from ddsd.work import Work
+
+KEEP_DONE: Final = timedelta(days=30)
+KEEP_FAILED: Final = timedelta(days=180)
+
+
+class GiveUp(Exception):
+    """Raised by a handler for whose job another try will not help; its text becomes the job's last error."""
+
+
+async def enqueue(work: Work, kind: str, subject: str, *, run_after: datetime | None = None) -> Job:
+    """Add a job in this transaction; the runner is woken once it is committed.
+
+    Args:
+        work: the transaction.
+        kind: the handler's name.
+        subject: what to do it to, for the handler to read.
+        run_after: not before this moment (aware); ``None``: at once.
+
+    Raises:
+        Busy: the same is queued or running already.
+    """
+    await work.session.flush()  # so that an IntegrityError below can only be about the job
+    job = Job(
+        kind=kind,
+        subject=subject,
+        state=JobState.QUEUED,
+        run_after=run_after or work.now,
+        created_at=work.now,
+    )
+    try:
+        async with work.session.begin_nested():
+            work.session.add(job)
+    except IntegrityError as wrong:
+        raise Busy(
+            f"The same is being done already ({kind} {subject}). Please try again later.",
+            kind=kind,
+            subject=subject,
+        ) from wrong
+    work.after_commit.append(work.services.wake_jobs)
+    return job
+
+
+async def enqueue_unless_active(
+    work: Work, kind: str, subject: str, *, run_after: datetime | None = None
+) -> Job | None:
+    """Add a job like :func:`enqueue`; do nothing and return ``None`` if the same is queued or running."""
+    try:
+        return await enqueue(work, kind, subject, run_after=run_after)
+    except Busy:
+        return None
+
+
+async def listing(work: Work, state: JobState | None = None, limit: int = 100) -> Sequence[Job]:
+    """Return the newest ``limit`` jobs, newest first; only those in ``state`` if one is given.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+    """
+    require(work.actor, Action.OPERATE)
+    query = select(Job).order_by(col(Job.id).desc()).limit(limit)
+    if state is not None:
+        query = query.where(Job.state == state)
+    return (await work.session.scalars(query)).all()
+
+
+async def show(work: Work, job_id: int) -> Job:
+    """Return one job.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+        NotFound: there is none of this number.
+    """
+    require(work.actor, Action.OPERATE)
+    job = await work.session.get(Job, job_id)
+    if job is None:
+        raise NotFound(f"There is no job {job_id}.")
+    return job
+
+
+async def retry(work: Work, job_id: int) -> Job:
+    """Enqueue anew what a failed job did not manage; the failed one stays as a record.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+        NotFound: there is none of this number.
+        WrongStatus: it has not failed.
+        Busy: the same is queued or running already.
+    """
+    failed = await show(work, job_id)
+    if failed.state is not JobState.FAILED:
+        raise WrongStatus(f"Job {job_id} is {failed.state}; only a failed one can be retried.")
+    return await enqueue(work, failed.kind, failed.subject)
+
+
+async def forget_old(work: Work) -> int:
+    """Remove jobs that ended long ago (:data:`KEEP_DONE`, :data:`KEEP_FAILED`); return how many."""
+    forgotten = 0
+    for state, keep in ((JobState.DONE, KEEP_DONE), (JobState.FAILED, KEEP_FAILED)):
+        gone = await work.session.scalars(
+            delete(Job)
+            .where(col(Job.state) == state, col(Job.finished_at) < work.now - keep)
+            .returning(col(Job.id))
+        )
+        forgotten += len(gone.all())
+    return forgotten

@@ -1,0 +1,266 @@
+"""The outbox: a letter is a row in the transaction that causes it, and leaves once that is committed.
+
+Invariant: a letter that is committed is sent at least once, or ends in a state that says why not. After a crash
+between the mail server's yes and our commit the same letter, with the same Message-ID, is sent again. A letter with
+a secret in it loses its body when it was sent, and its text is shown to nobody who operates a service that sends.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import urlsplit
+
+from sqlalchemy import delete
+from sqlmodel import col, select
+
+from ddsd.access import Action, System, require
+from ddsd.errors import MailRefused, MailUnavailable, NotFound
+from ddsd.jobs import queue
+from ddsd.mail.port import Letter
+from ddsd.mail.render import Rendered, common_facts, render
+from ddsd.mail.tables import Mail, MailState
+from ddsd.work import Services, Work, reading, transaction
+
+SEND_MAIL: Final = "send_mail"
+KEEP_MAILS: Final = timedelta(days=90)
+_LONGEST_HOST: Final = 80
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What is known of a letter without opening it."""
+
+    id: int
+    kind: str
+    recipient: str
+    subject: str
+    secret: bool
+    state: MailState
+    attempts: int
+    created_at: datetime
+    sent_at: datetime | None
+    last_error: str
+
+
+@dataclass(frozen=True)
+class LetterView:
+    """A letter as an operator sees it. Where ``text`` and ``html`` are empty, ``withheld`` says why."""
+
+    envelope: Envelope
+    text: str
+    html: str
+    withheld: str
+
+
+async def write(
+    work: Work,
+    kind: str,
+    recipient: str,
+    *,
+    secret: bool = False,
+    at_once: bool = False,
+    **facts: str,
+) -> Mail:
+    """Write a letter in this transaction; it leaves by a job once that is committed.
+
+    Args:
+        work: the transaction.
+        kind: one of :func:`ddsd.mail.render.kinds`.
+        recipient: a mail address, as the account has it.
+        secret: the letter has a code or a link in it that lets its reader in.
+        at_once: no job: the caller calls :func:`send_now` after the commit.
+        facts: what the templates ask for.
+
+    Raises:
+        jinja2.TemplateError: there is no such kind, or a fact is missing.
+    """
+    services = work.services
+    rendered = render(kind, common_facts(services.settings) | facts)
+    message_id = _new_message_id(services.settings.instance.public_url)
+    mail = Mail(
+        kind=kind,
+        recipient=recipient,
+        subject=rendered.subject,
+        body=_seal(services, rendered, message_id),
+        secret=secret,
+        message_id=message_id,
+        state=MailState.QUEUED if services.post.sends else MailState.KEPT,
+        created_at=work.now,
+    )
+    work.session.add(mail)
+    await work.session.flush()
+    if services.post.sends and not at_once:
+        await queue.enqueue(work, SEND_MAIL, str(mail.id))
+    return mail
+
+
+async def send_now(services: Services, mail_id: int) -> None:
+    """Send a letter that was written ``at_once``, after its commit and outside any transaction. One try.
+
+    Raises:
+        NotFound: there is no such letter.
+        MailUnavailable: it could not be sent, for now or for good; the letter is marked as failed and stays so.
+    """
+    mail = await _find(services, mail_id)
+    if mail is None:
+        raise NotFound(f"There is no letter {mail_id}.")
+    try:
+        await _send(services, mail)
+    except (MailUnavailable, MailRefused) as wrong:
+        await _note_failure(services, mail_id, wrong.message, final=True)
+        raise MailUnavailable(
+            "The mail could not be sent. Please try again in a moment."
+        ) from wrong
+
+
+async def send_mail(services: Services, subject: str) -> None:
+    """Handle the job :data:`SEND_MAIL`: send the letter whose number is ``subject``, unless it has left already.
+
+    Raises:
+        MailUnavailable: worth another try.
+        GiveUp: the server refuses for good, or ``mail.attempts`` tries are used up; the letter is marked as failed.
+    """
+    mail = await _find(services, int(subject))
+    if mail is None:
+        return
+    try:
+        await _send(services, mail)
+    except MailUnavailable as wrong:
+        final = mail.attempts + 1 >= services.settings.mail.attempts
+        await _note_failure(services, mail.id, wrong.message, final=final)
+        if final:
+            raise queue.GiveUp(wrong.message) from wrong
+        raise
+    except MailRefused as wrong:
+        await _note_failure(services, mail.id, wrong.message, final=True)
+        raise queue.GiveUp(wrong.message) from wrong
+
+
+async def listing(work: Work, limit: int = 100, recipient: str | None = None) -> Sequence[Envelope]:
+    """Return the newest ``limit`` letters, newest first; only those to ``recipient`` if one is given.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+    """
+    require(work.actor, Action.OPERATE)
+    query = select(Mail).order_by(col(Mail.id).desc()).limit(limit)
+    if recipient is not None:
+        query = query.where(Mail.recipient == recipient)
+    return [_envelope(mail) for mail in await work.session.scalars(query)]
+
+
+async def show(work: Work, mail_id: int) -> LetterView:
+    """Return one letter; the text of a secret one only where mail is not sent at all.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+        NotFound: there is no such letter.
+        SealBroken: the instance key is another one than when the letter was written.
+    """
+    require(work.actor, Action.OPERATE)
+    mail = await work.session.get(Mail, mail_id)
+    if mail is None:
+        raise NotFound(f"There is no letter {mail_id}.")
+    withheld = _why_withheld(mail, sends=work.services.post.sends)
+    if withheld or mail.body is None:
+        return LetterView(_envelope(mail), "", "", withheld)
+    rendered = _unseal(work.services, mail, mail.body)
+    return LetterView(_envelope(mail), rendered.text, rendered.html, "")
+
+
+async def forget_old(work: Work) -> int:
+    """Remove letters written more than :data:`KEEP_MAILS` ago, whatever became of them; return how many."""
+    gone = await work.session.scalars(
+        delete(Mail).where(col(Mail.created_at) < work.now - KEEP_MAILS).returning(col(Mail.id))
+    )
+    return len(gone.all())
+
+
+def _why_withheld(mail: Mail, *, sends: bool) -> str:
+    if not mail.secret:
+        return ""
+    if mail.state is MailState.SENT:
+        return "It has a secret in it, so its text was removed when it was sent."
+    if sends:
+        return (
+            "It has a secret in it that lets its reader in, and this service really sends mail,"
+            " so only its recipient may read it."
+        )
+    return ""
+
+
+async def _find(services: Services, mail_id: int) -> Mail | None:
+    async with reading(services, System()) as work:
+        return await work.session.get(Mail, mail_id)
+
+
+async def _send(services: Services, mail: Mail) -> None:
+    if mail.body is None or mail.state in {MailState.SENT, MailState.KEPT}:
+        return
+    rendered = _unseal(services, mail, mail.body)
+    letter = Letter(mail.recipient, mail.subject, rendered.text, rendered.html, mail.message_id)
+    await services.post.send(letter)
+    await _note_success(services, mail.id)
+
+
+async def _note_success(services: Services, mail_id: int) -> None:
+    async with transaction(services, System()) as work:
+        mail = await work.session.get_one(Mail, mail_id)
+        mail.attempts += 1
+        mail.last_error = ""
+        if services.post.sends:
+            mail.state, mail.sent_at = MailState.SENT, work.now
+            mail.body = None if mail.secret else mail.body
+        else:  # written before the operator turned sending off
+            mail.state = MailState.KEPT
+
+
+async def _note_failure(services: Services, mail_id: int, why: str, *, final: bool) -> None:
+    async with transaction(services, System()) as work:
+        mail = await work.session.get_one(Mail, mail_id)
+        mail.attempts += 1
+        mail.last_error = why
+        if final and mail.state is MailState.QUEUED:
+            mail.state = MailState.FAILED
+
+
+def _seal(services: Services, rendered: Rendered, message_id: str) -> bytes:
+    body = json.dumps({"text": rendered.text, "html": rendered.html}).encode()
+    return services.instance_key.seal(body, _purpose(message_id))
+
+
+def _unseal(services: Services, mail: Mail, body: bytes) -> Rendered:
+    opened = services.instance_key.open(body, _purpose(mail.message_id))
+    parts: dict[str, str] = json.loads(opened.reveal())
+    return Rendered(mail.subject, parts["text"], parts["html"])
+
+
+def _purpose(message_id: str) -> str:
+    return f"mail-body:{message_id}"
+
+
+def _new_message_id(public_url: str) -> str:
+    host = urlsplit(public_url).hostname or "localhost"
+    if not host.isascii() or len(host) > _LONGEST_HOST or ":" in host:
+        host = "localhost"
+    return f"<{secrets.token_hex(16)}@{host}>"
+
+
+def _envelope(mail: Mail) -> Envelope:
+    return Envelope(
+        id=mail.id,
+        kind=mail.kind,
+        recipient=mail.recipient,
+        subject=mail.subject,
+        secret=mail.secret,
+        state=mail.state,
+        attempts=mail.attempts,
+        created_at=mail.created_at,
+        sent_at=mail.sent_at,
+        last_error=mail.last_error,
+    )

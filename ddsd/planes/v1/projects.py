@@ -1,0 +1,288 @@
+"""The stock wire: projects, their keys, their status, their people (wire contract, sections 4 and 6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+
+from ddsd.access import Action, Role
+from ddsd.errors import (
+    AccessLost,
+    DdsError,
+    Forbidden,
+    InvalidFields,
+    InvalidInput,
+    MissingField,
+    NotFound,
+)
+from ddsd.keys import service as keys
+from ddsd.lifecycle import transitions
+from ddsd.planes.v1.call import Asked, Call, Edition, ProjectParameter, as_flag
+from ddsd.planes.v1.wire import Json, gmt
+from ddsd.projects import fields, gate, invitations, membership, projects, status
+from ddsd.projects.projects import Created, ProjectFields, ProjectLine
+from ddsd.projects.status import Status
+from ddsd.projects.tables import Project
+from ddsd.secret import SecretBytes
+from ddsd.units.tables import Unit
+
+
+@post("/proj/create", status_code=200)
+async def create(call: NamedDependency[Call]) -> Json:
+    """Make a project and let people into it."""
+    try:
+        async with call.changing(Action.CREATE_PROJECT) as asked:
+            body = call.json_object()
+            warning = await _few_admins(asked, body)
+            if warning is not None:
+                return {"warning": warning}
+            made = await projects.create(asked.work, _project_fields(body))
+            said = await _add_people(asked, made, body.get("users_to_add"))
+    except Forbidden as no:
+        if call.edition is Edition.V1 and no.message == "Insufficient credentials":
+            raise Forbidden(
+                "You do not have the required permissions to create a project."
+            ) from None
+        raise
+    return {
+        "status": 200,
+        "message": f"Added new project '{made.project.title}'",
+        "project_id": made.project.public_id,
+        "user_addition_statuses": said,
+    }
+
+
+@get("/proj/list")
+async def listing(call: NamedDependency[Call]) -> Json:
+    """Return the caller's projects."""
+    body = call.json_or_nothing()
+    options = body if isinstance(body, dict) else {}
+    async with call.reading(Action.LIST_PROJECTS) as asked:
+        show_all = as_flag(options.get("show_all"), default=False)
+        lines = await projects.listing(asked.work, show_all=show_all)
+        role = asked.caller.user.role
+    told: Json = {
+        "project_info": [_in_list(line, role) for line in lines],
+        "total_size": sum(line.project.bytes_stored for line in lines),
+        "always_show": role is not Role.RESEARCHER,
+    }
+    if role is not Role.RESEARCHER:
+        told["total_usage"] = {"usage": 0.0, "cost": 0.0}
+    return told
+
+
+@get("/proj/info")
+async def info(call: NamedDependency[Call]) -> Json:
+    """Describe one project."""
+    async with call.reading(Action.SEE_PROJECT) as asked:
+        project = await asked.project(ProjectParameter.HELPER)
+        line = await projects.describe(asked.work, project)
+    return {"project_info": _described(line, asked.caller.user.role)}
+
+
+@get("/proj/public")
+async def public_key(call: NamedDependency[Call]) -> Json:
+    """Return the project's public key, in hex."""
+    async with call.reading(Action.OPEN_PROJECT_KEY) as asked:
+        project = await asked.project(ProjectParameter.HELPER)
+    if project.public_key is None:
+        raise NotFound("The project has no key any more: its data has been removed.")
+    return {"public": project.public_key.hex().upper()}
+
+
+@get("/proj/private")
+async def private_key(call: NamedDependency[Call]) -> Json:
+    """Return the project's private key, in hex, to somebody who holds it and may read the data now."""
+    async with call.reading(Action.OPEN_PROJECT_KEY) as asked:
+        project = await asked.project()
+        gate.require_key_readable(project, asked.caller.member)
+        private = await _open(asked, project)
+    return {"private": private.reveal().hex().upper()}
+
+
+@get("/proj/status")
+async def read_status(call: NamedDependency[Call]) -> Json:
+    """Return the project's status, with its deadline and, if asked for, its history."""
+    async with call.reading(Action.SEE_PROJECT) as asked:
+        project = await asked.project(ProjectParameter.HELPER)
+        told: Json = {"current_status": project.status.value}
+        if project.deadline is not None:
+            told["current_deadline"] = gmt(project.deadline)
+        if as_flag(call.options().get("history"), default=False):
+            told["history"] = [
+                [entry.status.value, gmt(entry.at)]
+                for entry in await projects.history(asked.work, project)
+            ]
+    return told
+
+
+@post("/proj/status", status_code=200)
+async def change_status(call: NamedDependency[Call]) -> Json:
+    """Release, retract or expire a project."""
+    async with call.changing(Action.CHANGE_STATUS) as asked:
+        body = call.json_object()
+        project = await asked.project(ProjectParameter.HELPER, for_change=True)
+        new = status.parse(body.get("new_status"))
+        said = await _enter(asked, project, new, body)
+    return {"message": f"Project {project.public_id} updated to status {new.value}.{said}"}
+
+
+@get("/proj/users")
+async def users(call: NamedDependency[Call]) -> Json:
+    """Return the researchers in the project, and those invited."""
+    async with call.reading(Action.SEE_PROJECT) as asked:
+        project = await asked.project()
+        people = await membership.participants(asked.work, project)
+    return {"research_users": [_participant(one) for one in people]}
+
+
+@post("/proj/upload/complete", status_code=200)
+async def upload_complete(call: NamedDependency[Call]) -> Json:
+    """Note that an upload has ended."""
+    async with call.changing(Action.UPLOAD) as asked:
+        project = await asked.project(for_change=True)
+        projects.note_upload(asked.work, project)
+    return {"message": "Project upload timestamp updated."}
+
+
+async def _few_admins(asked: Asked, body: Json) -> str | None:
+    force = body.get("force", False)
+    if not isinstance(force, bool):
+        raise InvalidInput("`force` is a boolean value: True or False.")
+    unit_id = asked.caller.user.unit_id or 0
+    warning = await projects.warn_of_few_admins(asked.work, unit_id)
+    return None if force else warning
+
+
+def _project_fields(body: Json) -> ProjectFields:
+    required = {
+        "title": "Title is required.",
+        "description": "A project description is required.",
+        "pi": "A principal investigator is required.",
+    }
+    for field, complaint in required.items():
+        if body.get(field) is None:
+            raise MissingField(field, complaint)
+    wrong = {
+        field: complaints
+        for field, check in (
+            ("title", fields.check_title),
+            ("description", fields.check_description),
+            ("pi", fields.check_pi),
+        )
+        if (complaints := _check_text(body[field], check))
+    }
+    non_sensitive = body.get("non_sensitive", False)
+    if not isinstance(non_sensitive, bool):
+        wrong["non_sensitive"] = ["Not a valid boolean."]
+    if wrong:
+        raise InvalidFields(wrong)
+    return ProjectFields(body["title"], body["description"], body["pi"], non_sensitive)
+
+
+def _check_text(value: object, check: Any) -> list[str]:
+    return check(value) if isinstance(value, str) else ["Not a valid string."]
+
+
+async def _add_people(asked: Asked, made: Created, wanted: object) -> list[str]:
+    """Let each person in, or say why not; a failed addition leaves the project and the others."""
+    if not isinstance(wanted, list):
+        return []
+    said = []
+    for one in wanted:
+        person = one if isinstance(one, dict) else {}
+        email, role = person.get("email"), person.get("role")
+        try:
+            async with asked.work.session.begin_nested():
+                said.append(await invitations.add_or_invite(asked.work, made, email, role))
+        except DdsError as no:
+            said.append(f"Error for '{email}': {no.message}")
+    return said
+
+
+async def _enter(asked: Asked, project: Project, new: Status, body: Json) -> str:
+    days, send_email = body.get("deadline"), as_flag(body.get("send_email"), default=True)
+    match new:
+        case Status.AVAILABLE:
+            sent = await transitions.release(asked.work, project, days=days, send_email=send_email)
+            return f" An e-mail notification has{'' if sent else ' not'} been sent."
+        case Status.IN_PROGRESS:
+            await transitions.retract(asked.work, project)
+        case Status.EXPIRED:
+            await transitions.expire(asked.work, project, days=days)
+        case Status.ARCHIVED | Status.DELETED:
+            status.check_transition(project.status, new)
+            raise InvalidInput(
+                "This version of the service cannot archive or delete projects yet. Nothing was changed."
+            )
+    return ""
+
+
+async def _open(asked: Asked, project: Project) -> SecretBytes:
+    user = asked.caller.user
+    try:
+        return await keys.open_for(
+            asked.work, asked.caller.unlock(), user.id, project.id, project.public_id
+        )
+    except AccessLost:
+        unit = await asked.work.session.get_one(Unit, project.unit_id)
+        raise AccessLost(
+            "You have lost access to this project. This is likely due to a password reset, in which case you have "
+            "lost access to all active projects. In order to regain access to this project, please contact "
+            f"{unit.external_display_name} ({unit.contact_email}) and ask them to run 'dds project access fix'."
+        ) from None
+
+
+def _in_list(line: ProjectLine, role: Role) -> Json:
+    project = line.project
+    return {
+        "Project ID": project.public_id,
+        "Title": project.title,
+        "PI": project.pi,
+        "Status": project.status.value,
+        "Last updated": gmt(project.updated_at),
+        "Created by": line.unit if role is Role.RESEARCHER else line.creator,
+        "Size": project.bytes_stored,
+        "Access": line.has_access,
+    }
+
+
+def _described(line: ProjectLine, role: Role) -> Json:
+    project = line.project
+    return {
+        "Project ID": project.public_id,
+        "Created by": line.unit if role is Role.RESEARCHER else line.creator,
+        "Status": project.status.value,
+        "Last updated": gmt(project.updated_at),
+        "Size": project.bytes_stored,
+        "Title": project.title,
+        "Description": project.description,
+        "PI": project.pi,
+    }
+
+
+def _participant(one: membership.Participant) -> Json:
+    capacity = "Owner" if one.owner else "Researcher"
+    if one.username is None:
+        return {
+            "User Name": "NA (Pending)",
+            "Primary email": f"{one.email} (Pending)",
+            "Role": f"{capacity} (Pending)",
+        }
+    return {"User Name": one.username, "Primary email": one.email, "Role": capacity}
+
+
+ROUTES: list[HTTPRouteHandler] = [
+    create,
+    listing,
+    info,
+    public_key,
+    private_key,
+    read_status,
+    change_status,
+    users,
+    upload_complete,
+]

@@ -1,0 +1,1 @@
+"""Where the delivered bytes lie: one port, and the adapters that stand behind it."""

@@ -1,0 +1,258 @@
+"""What every S3 store does alike: buckets, objects and signed links, through minio-py.
+
+minio-py blocks, so its calls run in a small pool of threads that belongs to the store; when all are
+taken, callers wait. Invariant: nothing of minio-py or urllib3 gets out, neither types nor errors,
+and a store that does not answer is reported within seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import certifi
+import urllib3
+from minio import Minio
+from minio.datatypes import Object
+from minio.deleteobjects import DeleteObject
+from minio.error import InvalidResponseError, S3Error, ServerError
+
+from ddsd.errors import DdsError, StoreObjectMissing, StoreRefused, StoreUnavailable
+from ddsd.secret import SecretText
+from ddsd.storage.port import DownloadSigner, RemovalFailure, ScopedKey, StoredObject
+from ddsd.storage.sigv4 import LinkSigner, host_of
+
+_T = TypeVar("_T")
+
+_CONNECT_S = 3.0
+_READ_S = 30.0
+_PROBE_READ_S = 3.0
+_PAGE = 1000
+_BUSY = (502, 503, 504)
+_MISSING = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchUpload", "NoSuchVersion"})
+_AWAY = frozenset(
+    {
+        "ServiceUnavailable",
+        "SlowDown",
+        "InternalError",
+        "RequestTimeout",
+        "XMinioServerNotInitialized",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How to reach a store: ``endpoint`` is scheme, host, port; ``ca_file`` a CA in PEM."""
+
+    endpoint: str
+    region: str
+    access_key: str
+    secret_key: SecretText
+    ca_file: Path | None = None
+
+    @property
+    def secure(self) -> bool:
+        """Tell whether the endpoint speaks TLS."""
+        return urlsplit(self.endpoint).scheme == "https"
+
+    def http(self, *, read_s: float = _READ_S, retries: int = 1) -> urllib3.PoolManager:
+        """Return an HTTP client that gives up soon (minio-py's own waits for minutes)."""
+        ca = self.ca_file or os.environ.get("SSL_CERT_FILE") or certifi.where()
+        return urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=_CONNECT_S, read=read_s),
+            retries=urllib3.Retry(total=retries, backoff_factor=0.2, status_forcelist=_BUSY),
+            maxsize=16,
+            cert_reqs="CERT_REQUIRED",
+            ca_certs=str(ca),
+        )
+
+    def client(self, http: urllib3.PoolManager) -> Minio:
+        """Return minio-py's client for this account."""
+        return Minio(
+            host_of(self.endpoint),
+            access_key=self.access_key,
+            secret_key=self.secret_key.text(),
+            secure=self.secure,
+            region=self.region,
+            http_client=http,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What lives between start and stop."""
+
+    account: Account
+    client: Minio
+    quick: Minio
+    threads: ThreadPoolExecutor
+
+
+class S3Objects:
+    """The object half of a store; the key half differs and is added by the adapters."""
+
+    def __init__(self, *, region: str, threads: int = 8) -> None:
+        self.region = region
+        self._thread_count = threads
+        self._session: _Session | None = None
+
+    @property
+    def public_endpoint(self) -> str:
+        """See ``ObjectStore.public_endpoint``."""
+        raise NotImplementedError
+
+    async def probe(self) -> None:
+        """See ``ObjectStore.probe``. A key that may not list buckets still counts as accepted."""
+        await self._call(_ask_for_buckets, self._open().quick)
+
+    async def ensure_bucket(self, bucket: str) -> None:
+        """See ``ObjectStore.ensure_bucket``."""
+        if not await self.bucket_exists(bucket):
+            await self._call(_make_bucket, self._open().client, bucket)
+
+    async def bucket_exists(self, bucket: str) -> bool:
+        """See ``ObjectStore.bucket_exists``."""
+        return await self._call(self._open().client.bucket_exists, bucket)
+
+    async def list_buckets(self, prefix: str = "") -> tuple[str, ...]:
+        """See ``ObjectStore.list_buckets``."""
+        buckets = await self._call(self._open().client.list_buckets)
+        return tuple(sorted(found.name for found in buckets if found.name.startswith(prefix)))
+
+    async def remove_bucket(self, bucket: str) -> None:
+        """See ``ObjectStore.remove_bucket``."""
+        try:
+            await self._call(self._open().client.remove_bucket, bucket)
+        except StoreObjectMissing:
+            return
+
+    async def stat(self, bucket: str, key: str) -> StoredObject | None:
+        """See ``ObjectStore.stat``."""
+        try:
+            return _stored(await self._call(self._open().client.stat_object, bucket, key))
+        except StoreObjectMissing:
+            return None
+
+    async def list_objects(self, bucket: str) -> AsyncIterator[StoredObject]:
+        """See ``ObjectStore.list_objects``; one call to the store per 1000 objects."""
+        listing = self._open().client.list_objects(bucket, recursive=True)
+        while page := await self._call(lambda: tuple(islice(listing, _PAGE))):
+            for found in page:
+                yield _stored(found)
+
+    async def put(self, bucket: str, key: str, content: bytes) -> None:
+        """See ``ObjectStore.put``."""
+        client = self._open().client
+        await self._call(client.put_object, bucket, key, io.BytesIO(content), len(content))
+
+    async def get(self, bucket: str, key: str) -> bytes:
+        """See ``ObjectStore.get``."""
+        return await self._call(_read, self._open().client, bucket, key)
+
+    async def remove_objects(self, bucket: str, keys: Iterable[str]) -> tuple[RemovalFailure, ...]:
+        """See ``ObjectStore.remove_objects``."""
+        return await self._call(_remove, self._open().client, bucket, tuple(keys))
+
+    def download_signer(self, key: ScopedKey) -> DownloadSigner:
+        """See ``ObjectStore.download_signer``."""
+        return LinkSigner(self.public_endpoint, self.region, key)
+
+    def _connect(self, account: Account) -> None:
+        self._session = _Session(
+            account=account,
+            client=account.client(account.http()),
+            quick=account.client(account.http(read_s=_PROBE_READ_S, retries=0)),
+            threads=ThreadPoolExecutor(self._thread_count, thread_name_prefix="store"),
+        )
+
+    def _disconnect(self) -> None:
+        session, self._session = self._session, None
+        if session:
+            session.threads.shutdown(wait=False, cancel_futures=True)
+
+    def _open(self) -> _Session:
+        if self._session is None:
+            raise StoreUnavailable("The object store is not started.")
+        return self._session
+
+    async def _call(self, verb: Callable[..., _T], *arguments: object) -> _T:
+        session = self._open()
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(session.threads, lambda: verb(*arguments))
+        except (S3Error, ServerError, InvalidResponseError) as error:
+            raise translated(error) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise StoreUnavailable(
+                f"The object store at {session.account.endpoint} does not answer: {error}"
+            ) from error
+        except ValueError as error:
+            raise StoreRefused(f"The object store cannot have that name: {error}") from error
+
+
+def translated(error: S3Error | ServerError | InvalidResponseError) -> DdsError:
+    """Return the leaf of the domain's errors that says what the store said."""
+    match error:
+        case S3Error(code=code) if code in _MISSING:
+            return StoreObjectMissing(f"The object store has no such thing: {_said(error)}")
+        case S3Error(code=code) if code not in _AWAY:
+            return StoreRefused(f"The object store refused: {_said(error)}")
+        case ServerError(status_code=status) if status < 500:
+            return StoreRefused(f"The object store refused: {error}")
+        case InvalidResponseError() if error._code < 500:
+            return StoreRefused(f"This does not look like an object store: {error}")
+        case _:
+            return StoreUnavailable(f"The object store cannot serve now: {error}")
+
+
+def _said(error: S3Error) -> str:
+    place = "/".join(part for part in (error.bucket_name, error.object_name) if part)
+    return f"{error.code} {error.message or ''} {place}".strip()
+
+
+def _ask_for_buckets(client: Minio) -> None:
+    try:
+        client.list_buckets()
+    except S3Error as error:
+        if error.code != "AccessDenied":
+            raise
+
+
+def _make_bucket(client: Minio, bucket: str) -> None:
+    try:
+        client.make_bucket(bucket)
+    except S3Error as error:
+        if error.code != "BucketAlreadyOwnedByYou" and not (
+            error.code == "BucketAlreadyExists" and client.bucket_exists(bucket)
+        ):
+            raise
+
+
+def _read(client: Minio, bucket: str, key: str) -> bytes:
+    response = client.get_object(bucket, key)
+    try:
+        return bytes(response.read())
+    finally:
+        response.close()
+        response.release_conn()
+
+
+def _remove(client: Minio, bucket: str, keys: tuple[str, ...]) -> tuple[RemovalFailure, ...]:
+    failures = client.remove_objects(bucket, [DeleteObject(key) for key in keys])
+    return tuple(
+        RemovalFailure(failure.name or "", f"{failure.code}: {failure.message}")
+        for failure in failures
+    )
+
+
+def _stored(found: Object) -> StoredObject:
+    return StoredObject(found.object_name or "", found.size or 0, found.etag or "")

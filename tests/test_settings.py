@@ -1,0 +1,222 @@
+"""The configuration: its reference, its order, and how it says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ddsd.errors import ConfigurationError
+from ddsd.secret import SecretText
+from ddsd.settings import (
+    CREDENTIALS,
+    LogFormat,
+    Settings,
+    StoreKind,
+    load,
+    read_secret,
+    read_secrets,
+)
+
+REFERENCE = Path(__file__).parents[1] / "config" / "ddsd.toml"
+
+
+def written(directory: Path, text: str) -> Path:
+    path = directory / "ddsd.toml"
+    path.write_text(text)
+    return path
+
+
+def secret_file(directory: Path, name: str, text: str = "s3cret-value", mode: int = 0o600) -> Path:
+    path = directory / name
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_the_reference_names_every_key() -> None:
+    named = {
+        f"{section}.{key}"
+        for section, keys in tomllib.loads(REFERENCE.read_text()).items()
+        for key in keys
+    }
+    assert named == {
+        f"{section}.{key}"
+        for section, field in Settings.model_fields.items()
+        for key in type(field.default).model_fields
+    }
+
+
+def test_the_reference_states_the_defaults() -> None:
+    assert load(REFERENCE, {}) == Settings()
+
+
+def test_every_key_of_the_reference_is_explained() -> None:
+    explained, stray = False, []
+    for line in REFERENCE.read_text().splitlines():
+        if not line or line.startswith("["):
+            explained = False
+        elif line.startswith("#"):
+            explained = True
+        elif not explained:
+            stray.append(line)
+    assert stray == []
+
+
+def test_the_reference_names_every_credential() -> None:
+    text = REFERENCE.read_text()
+    assert [name for name in CREDENTIALS.values() if name not in text] == []
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, '[listen]\nport = 5001\n[log]\nformat = "console"\n')
+    settings = load(
+        path,
+        {
+            "DDSD_LISTEN__PORT": "5002",
+            "DDSD_LOG__FORMAT": "json",
+            "DDSD_INSTANCE__DEMO": "true",
+            "DDSD_LISTEN__TRUSTED_PROXIES": "10.0.0.1, fd00::/8",
+        },
+    )
+    assert settings.listen.port == 5002
+    assert settings.log.format is LogFormat.JSON
+    assert settings.instance.demo is True
+    assert settings.listen.trusted_proxies == ("10.0.0.1/32", "fd00::/8")
+
+
+def test_variables_without_a_section_are_not_ours(tmp_path: Path) -> None:
+    assert load(written(tmp_path, ""), {"DDSD_TEST_MINIO": "x", "HOME": "/"}) == Settings()
+
+
+def test_an_empty_path_means_none() -> None:
+    assert load(REFERENCE, {"DDSD_STORE__DIRECTORY": ""}).store.directory is None
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "said"),
+    [
+        ("[listen]\nprot = 1\n", {}, "unknown key listen.prot"),
+        ("[lisen]\nport = 1\n", {}, "unknown key lisen"),
+        ("port = 1\n", {}, "unknown key port: every key is in a [section]"),
+        ("", {"DDSD_LISTEN__PROT": "1"}, "DDSD_LISTEN__PROT: unknown key listen.prot"),
+        ("", {"DDSD_LISEN__PORT": "1"}, "DDSD_LISEN__PORT: unknown key lisen"),
+        ("", {"DDSD_LISTEN__PORT": "high"}, "DDSD_LISTEN__PORT: listen.port: "),
+        ("[listen]\nport = 70000\n", {}, "listen.port: "),
+        ('[listen]\naddress = "localhost"\n', {}, "listen.address: localhost is no IP address"),
+        ('[listen]\nadmin_socket = "x.sock"\n', {}, "listen.admin_socket: x.sock must be an abs"),
+        (f'[listen]\nadmin_socket = "/{"x" * 107}"\n', {}, "is longer than the 107 bytes"),
+        ('[listen]\ntrusted_proxies = ["*"]\n', {}, "listen.trusted_proxies.0: * is neither"),
+        ('[instance]\npublic_url = "dds.example.org"\n', {}, "instance.public_url: "),
+        ('[instance]\npublic_url = "https://a.org/"\n', {}, "give only https://a.org,"),
+        ('[instance]\npublic_url = "https://a.org:x"\n', {}, "has no usable port"),
+        ('[instance]\npublic_url = ""\n', {}, "instance.public_url: "),
+        ('[instance]\ncontact = "nobody"\n', {}, "instance.contact: nobody is no mail address"),
+        ('[store]\nkind = "s3"\n', {}, "store: endpoint: must be set with kind"),
+        ('[store]\nkind = "s3"\n', {}, "store: access_key: must be set with kind"),
+        ('[store]\nkind = "tape"\n', {}, "store.kind: "),
+        ('[store]\nendpoint = "http://a:9000"\n', {}, "only used with kind"),
+        ('[mail]\nkind = "smtp"\n', {}, "mail: sender: must be set with kind"),
+        ('[mail]\nkind = "smtp"\nhost = ""\nsender = "a@b"\n', {}, "mail: host: must be set"),
+        ('[database]\nurl = "mysql://a/b"\n', {}, "database: url: use sqlite:///"),
+        ("[database\n", {}, "ddsd.toml: "),
+    ],
+)
+def test_what_is_wrong_is_said_plainly(
+    tmp_path: Path, text: str, environment: dict[str, str], said: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load(written(tmp_path, text), environment)
+    assert said in refused.value.message
+
+
+def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
+    text = '[listen]\nport = -1\nprot = 2\n[store]\nkind = "s3"\n[mail]\nkind = "smtp"\n'
+    with pytest.raises(ConfigurationError) as refused:
+        load(written(tmp_path, text), {"DDSD_LOG__LEVEL": "loud"})
+    lines = refused.value.message.splitlines()
+    assert len(lines) == 6
+    named = ("listen.port", "listen.prot", "endpoint", "access_key", "sender", "log.level")
+    for key in named:
+        assert sum(key in line for line in lines) == 1, key
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="there is no configuration file"):
+        load(tmp_path / "absent.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "environment"),
+    [
+        ('[database]\nurl = "postgresql://ddsd:hunter2@db/ddsd"\n', {}),
+        ("", {"DDSD_DATABASE__URL": "postgresql://ddsd:hunter2@db/ddsd"}),
+        ('[mail]\npassword = "hunter2"\n', {}),
+        ('[instance]\npublic_url = "https://me:hunter2@a.org"\n', {}),
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_refused_and_not_shown(
+    tmp_path: Path, text: str, environment: dict[str, str]
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load(written(tmp_path, text), environment)
+    assert "hunter2" not in refused.value.message
+    assert "hunter2" not in repr(refused.value.__cause__)
+
+
+def test_a_secret_is_read_from_its_file(tmp_path: Path) -> None:
+    path = secret_file(tmp_path, "key", "  s3cret-value\n")
+    assert read_secret("instance.key_file", path, {}) == SecretText("s3cret-value")
+
+
+def test_a_systemd_credential_is_used_when_the_key_is_empty(tmp_path: Path) -> None:
+    secret_file(tmp_path, "instance-key", "from-systemd")
+    environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert read_secret("instance.key_file", None, environment) == SecretText("from-systemd")
+    assert read_secret("mail.password_file", None, environment) is None
+
+
+def test_a_named_file_goes_before_the_systemd_credential(tmp_path: Path) -> None:
+    secret_file(tmp_path, "instance-key", "from-systemd")
+    path = secret_file(tmp_path, "mine", "from-file")
+    environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert read_secret("instance.key_file", path, environment) == SecretText("from-file")
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "said"), [(0o644, "x", "chmod 0600"), (0o600, " \n", "is empty")]
+)
+def test_a_careless_secret_file_is_refused(tmp_path: Path, mode: int, text: str, said: str) -> None:
+    path = secret_file(tmp_path, "key", text, mode)
+    with pytest.raises(ConfigurationError, match=said):
+        read_secret("instance.key_file", path, {})
+
+
+def test_every_missing_secret_is_named_with_what_to_do(tmp_path: Path) -> None:
+    settings = load(
+        written(
+            tmp_path,
+            '[store]\nkind = "s3"\nendpoint = "http://a:9000"\naccess_key = "k"\n'
+            '[mail]\nkind = "smtp"\nsender = "a@b.org"\nusername = "ddsd"\n'
+            f'[database]\npassword_file = "{tmp_path}/absent"\n',
+        ),
+        {},
+    )
+    assert settings.store.kind is StoreKind.S3
+    with pytest.raises(ConfigurationError) as refused:
+        read_secrets(settings, {})
+    said = dict(line.split(": ", 1) for line in refused.value.message.splitlines())
+    assert set(said) == set(CREDENTIALS)
+    assert "ddsd new-instance-key" in said["instance.key_file"]
+
+
+def test_a_demo_may_lack_its_instance_key(tmp_path: Path) -> None:
+    settings = load(written(tmp_path, "[instance]\ndemo = true\n"), {})
+    assert read_secrets(settings, {}).instance_key is None
+
+
+def test_the_settings_can_be_shown_as_json() -> None:
+    shown = json.loads(Settings().model_dump_json())
+    assert shown["listen"]["admin_socket"] == "/run/ddsd/admin.sock"
