@@ -264,7 +264,7 @@ def _sqlite_engines(
     address: URL, pool_size: int, busy_timeout_s: float
 ) -> tuple[AsyncEngine, AsyncEngine]:
     """Make two: how a transaction begins then hangs on its pool, not on options set in time."""
-    Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
+    file = _OpenedFile(Path(str(address.database)).absolute())
     options: dict[str, Any] = {
         "pool_timeout": 20,
         "pool_reset_on_return": None,  # no transaction outlives its session: nothing to roll back
@@ -280,22 +280,55 @@ def _sqlite_engines(
             "temp_store=MEMORY",
             f"query_only={query_only}",
         )
-        event.listen(engine.sync_engine, "connect", partial(_prepare_sqlite, pragmas))
-        event.listen(engine.sync_engine, "begin", partial(_begin_sqlite, begin))
+        event.listen(engine.sync_engine, "connect", partial(_prepare_sqlite, pragmas, file))
+        event.listen(engine.sync_engine, "begin", partial(_begin_sqlite, begin, file))
         event.listen(engine.sync_engine, "invalidate", _roll_back_invalidated)
     return writer, reader
 
 
-def _prepare_sqlite(pragmas: tuple[str, ...], connection: Any, _record: object) -> None:
+class _OpenedFile:
+    """Notices that the file was removed or replaced under the running process.
+
+    SQLite does not: it would go on to acknowledge what it writes into a file nobody can open again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._identity: tuple[int, int] | None = None
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def remember(self) -> None:
+        """Take note of the file that was opened first; all others have to be the same."""
+        self._identity = self._identity or self._identify()
+
+    def check(self) -> None:
+        """Refuse to go on with another file, until the process is started again."""
+        try:
+            found = self._identify()
+        except OSError as wrong:
+            raise _unavailable(wrong) from wrong
+        if found != self._identity:
+            raise _unavailable(OSError(f"{self._path} was replaced; restart ddsd to use it"))
+
+    def _identify(self) -> tuple[int, int]:
+        status = self._path.stat()
+        return status.st_dev, status.st_ino
+
+
+def _prepare_sqlite(
+    pragmas: tuple[str, ...], file: _OpenedFile, connection: Any, _record: object
+) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
     cursor = connection.cursor()
     for pragma in pragmas:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+    file.remember()
 
 
-def _begin_sqlite(statement: str, connection: Connection) -> None:
+def _begin_sqlite(statement: str, file: _OpenedFile, connection: Connection) -> None:
     """Begin in one call to the driver's thread; by way of a cursor it would be three."""
+    file.check()
     raw: Any = connection.connection.dbapi_connection
     try:
         raw.run_async(lambda driver: driver.execute(statement))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import sqlite3
@@ -336,6 +337,23 @@ async def test_a_directory_that_is_gone_makes_sqlite_unavailable(sqlite_path: Pa
             async with transaction():
                 pass
     await database.close()
+
+
+@pytest.mark.parametrize("what", ["removed", "replaced"])
+async def test_a_file_that_is_taken_away_while_in_use_is_noticed_before_anything_is_acknowledged(
+    sqlite: Database, sqlite_path: Path, what: str
+) -> None:
+    async with sqlite.writing() as session:
+        await a_unit(session)
+    other = shutil.copy(sqlite_path, sqlite_path.with_name("other"))
+    if what == "replaced":
+        os.replace(other, sqlite_path)  # noqa: PTH105 - a blocking call either way
+    else:
+        shutil.rmtree(sqlite_path.parent)
+    for transaction in (sqlite.reading, sqlite.writing):
+        with pytest.raises(DatabaseUnavailable):
+            async with transaction():
+                pass
 
 
 async def test_a_file_that_is_no_database_makes_sqlite_unavailable(tmp_path: Path) -> None:
