@@ -37,13 +37,13 @@ _CREDENTIAL: Final = re.compile(
     """
 )
 _SHORTEST_CREDENTIAL: Final = len("code=1")
-_QUIET: Final = ("uvicorn", "litestar", "sqlalchemy", "apscheduler", "aiosqlite", "urllib3")
+_NEVER_CHATTY: Final = ("sqlalchemy", "aiosqlite")  # their chat shows the values of statements
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]  # frameworks type the three each in their way
 
 
 def configure(level: str, form: LogFormat, stream: TextIO | None = None) -> None:
@@ -119,7 +119,7 @@ class RequestLog:
         )
 
 
-def unexpected(wrong: Exception, _scope: Scope) -> None:
+def unexpected(wrong: Exception, _scope: object) -> None:
     """Log an exception that nobody foresaw; meant as a plane's ``after_exception`` hook.
 
     What has a status below 500, or is a refusal of the domain, is no news: the request line tells.
@@ -193,12 +193,7 @@ def _route_libraries(threshold: int, form: LogFormat, stream: TextIO) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(threshold)
+    root.setLevel(logging.INFO if threshold <= logging.DEBUG else max(threshold, logging.WARNING))
     logging.captureWarnings(True)
-    for name in _QUIET:
-        library = logging.getLogger(name)
-        library.handlers.clear()
-        library.propagate = True
-        library.setLevel(
-            max(threshold, logging.WARNING) if threshold > logging.DEBUG else threshold
-        )
+    for name in _NEVER_CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
