@@ -25,4 +25,5 @@ def build(services: Services) -> Litestar:
         exception_handlers=v1.EXCEPTION_HANDLERS,
         request_max_body_size=services.settings.listen.max_body_mib * _MIB,
         openapi_config=None,
+        logging_config=None,
     )
