@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import uvicorn
+import uvloop
 
 from ddsd.access import System
 from ddsd.clock import Clock, SystemClock
@@ -47,7 +48,7 @@ class AdminPlane:
     def __init__(self, socket_path: Path, services: Services) -> None:
         self.socket = socket_path
         self.services = services
-        self.loop = asyncio.new_event_loop()
+        self.loop = uvloop.new_event_loop()  # as the daemon: its sockets are not quite Python's
 
     @property
     def store(self) -> MemoryStore:
