@@ -124,15 +124,17 @@ async def _demonstrate(plan: Plan, console: Console) -> bool:
 
 
 async def _visit(plan: Plan, services: Services, console: Console) -> bool:
-    """Make a delivery as soon as the daemon answers; end the daemon afterwards if that was all."""
+    """Make a delivery as soon as the daemon answers; end the daemon afterwards if that was all.
+
+    Cancelled when the daemon has ended by itself: then there is nothing left to end.
+    """
     try:
         await _until_served(plan)
         await _seed_projects(plan, services)
         delivered = await _deliver(plan, services, console)
-    except BaseException:
-        if plan.once:
-            _tell_to_stop()
-        raise
+    except (DdsError, TimeoutError) as wrong:
+        console.print(f"[bold red]The demo broke off:[/] {wrong}", soft_wrap=True)
+        delivered = False
     if plan.once:
         _tell_to_stop()
     else:

@@ -75,7 +75,7 @@ async def create(
 
 async def listing(
     work: Work, unit_public_id: str | None = None
-) -> Sequence[Row[tuple[User, str, str | None]]]:
+) -> Sequence[Row[User, str, str | None]]:
     """Return accounts with their primary address and their unit's public id, by username."""
     users, emails, units = User.columns(), UserEmail.columns(), Unit.columns()
     query = (
@@ -86,7 +86,7 @@ async def listing(
     )
     if unit_public_id is not None:
         query = query.where(units.public_id == unit_public_id)
-    return (await work.session.execute(query)).tuples().all()  # type: ignore[return-value]  # rows are tuples
+    return (await work.session.execute(query)).all()
 
 
 async def emails_of(work: Work, user_id: int) -> list[str]:
