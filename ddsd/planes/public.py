@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar import Litestar, get
 from litestar.datastructures import State
 
+from ddsd import log
 from ddsd.planes.v1 import router as v1
 from ddsd.work import Services
 
@@ -25,4 +26,6 @@ def build(services: Services) -> Litestar:
         exception_handlers=v1.EXCEPTION_HANDLERS,
         request_max_body_size=services.settings.listen.max_body_mib * _MIB,
         openapi_config=None,
+        logging_config=None,
+        after_exception=[log.unexpected],
     )

@@ -136,4 +136,4 @@ class Daemon:
 
 def _environment(more: dict[str, str]) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("DDSD_")}
-    return ours | {"PYTHONWARNINGS": "error"} | more
+    return ours | more

@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -258,11 +259,23 @@ def test_a_body_over_the_limit_is_refused_whether_announced_or_not(start: Start)
         assert public.post("/echo", content=iter([mebibyte])).status_code == 200
 
 
-def test_it_is_small_when_idle(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
-    resident = start().ready().memory_kib()
-    with capsys.disabled():
-        print(f"\nidle daemon: {resident / 1024:.0f} MiB resident")
-    assert resident < 200 * 1024
+def test_a_life_without_warnings_and_every_line_is_json(start: Start) -> None:
+    daemon = start(PYTHONWARNINGS="always").ready()
+    with daemon.public() as public:
+        public.get("/status")
+    daemon.tell(signal.SIGTERM)
+    assert daemon.exit_code() == 0
+    assert [line for line in daemon.log.splitlines() if not line.startswith("{")] == []
+    assert daemon.events("daemon.stopped")
+    assert "Warning" not in daemon.log
+
+
+def test_it_is_small_when_idle(
+    start: Start, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    resident_kib = start().ready().memory_kib()
+    record_testsuite_property("idle_daemon_kib", resident_kib)
+    assert resident_kib < 150 * 1024, f"{resident_kib} KiB"
 
 
 def test_version_and_help_do_not_load_the_daemon() -> None:
@@ -273,8 +286,6 @@ def test_version_and_help_do_not_load_the_daemon() -> None:
         "except SystemExit: pass\n"
         "print(sorted({'litestar', 'sqlalchemy', 'uvicorn', 'minio', 'pydantic'} & set(sys.modules)))"
     )
-    import sys
-
     told = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
