@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, Final, TextIO
 
 import structlog
@@ -36,7 +37,9 @@ _CREDENTIAL: Final = re.compile(
     | (?P<address>\b[a-z][a-z0-9+.-]*://[^\s/:@]*:) [^\s/@]+ (?=@)
     """
 )
-_SHORTEST_CREDENTIAL: Final = len("code=1")
+_MAY_HOLD_CREDENTIAL: Final = re.compile(
+    r"[=:\s]"
+)  # a quick look that spares most texts the long one
 _NEVER_CHATTY: Final = ("sqlalchemy", "aiosqlite")  # their chat shows the values of statements
 
 Scope = MutableMapping[str, Any]
@@ -138,7 +141,7 @@ def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
 
 def _masked(value: object) -> object:
     match value:
-        case str() if len(value) < _SHORTEST_CREDENTIAL:
+        case str() if not _MAY_HOLD_CREDENTIAL.search(value):
             return value
         case str():
             return _CREDENTIAL.sub(_keep_name, value)
@@ -158,6 +161,7 @@ def _keep_name(found: re.Match[str]) -> str:
     return f"{found['scheme'] or found['named'] or found['address']}{MASK}"
 
 
+@lru_cache(maxsize=1024)
 def _is_secret(key: str) -> bool:
     if key in _NO_SECRETS:
         return False
@@ -167,10 +171,10 @@ def _is_secret(key: str) -> bool:
 def _shared() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         mask_secrets,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
 
 

@@ -24,7 +24,8 @@ def test_wrong_usage_exits_2(place: Place) -> None:
 
 def test_a_new_instance_key_is_the_owners_only_and_good(place: Place) -> None:
     assert stat.S_IMODE(place.key.stat().st_mode) == 0o600
-    assert InstanceKey.from_text(SecretText(place.key.read_text()))
+    key = InstanceKey.from_text(SecretText(place.key.read_text()))
+    assert key.open(key.seal(b"x", "test"), "test").reveal() == b"x"
 
 
 def test_an_instance_key_is_never_written_over(place: Place) -> None:

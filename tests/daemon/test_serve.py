@@ -165,6 +165,24 @@ def test_a_request_that_does_not_end_is_cancelled(start: Start, place: Place, ho
     assert len(daemon.events("stuck.rolled_back")) == 1
 
 
+def test_an_idle_connection_does_not_hold_up_the_end(start: Start) -> None:
+    daemon = start(DDSD_LISTEN__DRAIN_S="600").ready()
+    with daemon.public() as public:
+        public.get("/status")
+        daemon.tell(signal.SIGTERM)
+        assert daemon.exit_code() == 0
+
+
+def test_a_half_sent_request_does_not_hold_up_the_end(place: Place, start: Start) -> None:
+    daemon = start(DDSD_LISTEN__DRAIN_S="600").ready()
+    with socket.create_connection(("127.0.0.1", place.port)) as dawdler:
+        dawdler.sendall(b"GET /status HT")
+        with daemon.public() as public:  # by now the daemon has taken the first one's call
+            public.get("/status")
+        daemon.tell(signal.SIGTERM)
+        assert daemon.exit_code() == 0
+
+
 def test_a_hangup_changes_nothing(start: Start) -> None:
     daemon = start().ready()
     daemon.tell(signal.SIGHUP)
