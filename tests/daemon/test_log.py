@@ -114,7 +114,7 @@ def test_a_request_is_one_line_without_its_query(start: Start) -> None:
     daemon = start(ODD).ready()
     with daemon.public() as public:
         answer = public.get("/known%0Aforged", params={"token": SECRET})
-    (line,) = daemon.events("request")
+    (line,) = daemon.requests(1)
     assert line["path"] == "/known%0Aforged"
     assert line["method"] == "GET"
     assert line["status"] == answer.status_code == 404
@@ -129,7 +129,7 @@ def test_a_request_names_who_asked_and_only_then(start: Start) -> None:
     with daemon.public() as public:
         public.get("/known")
         public.get("/nowhere")
-    first, second = daemon.events("request")
+    first, second = daemon.requests(2)
     assert first["actor"] == "user ada"
     assert "actor" not in second
 
