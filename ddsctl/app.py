@@ -39,6 +39,7 @@ def root(
             help="The daemon's admin socket.",
             metavar="PATH",
             dir_okay=False,
+            readable=False,
         ),
     ] = DEFAULT_SOCKET,
     as_json: AsJson = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -27,16 +28,17 @@ _ANSWER_S: Final = 60
 class Daemon:
     """The daemon behind a socket; a context manager."""
 
-    def __init__(self, socket: Path) -> None:
-        self._socket = socket
+    def __init__(self, address: Path) -> None:
+        self._socket = address
         self._http = httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(socket)),
+            transport=httpx.HTTPTransport(uds=str(address)),
             base_url=f"http://{HOST}/{API_VERSION}",
             timeout=httpx.Timeout(_ANSWER_S, connect=_CONNECT_S),
             trust_env=False,
         )
 
     def __enter__(self) -> Self:
+        self._knock()
         return self
 
     def __exit__(
@@ -85,15 +87,22 @@ class Daemon:
         with self._failures():
             return self._http.request(method, path, params=query, content=content, headers=headers)
 
+    def _knock(self) -> None:
+        """See whether anybody opens: httpx hides why a connection fails, and leaves its socket open then."""
+        try:
+            with socket.socket(socket.AF_UNIX) as knocking:
+                knocking.settimeout(_CONNECT_S)
+                knocking.connect(str(self._socket))
+        except PermissionError as wrong:
+            raise failures.socket_closed_to_us(self._socket) from wrong
+        except OSError as wrong:
+            raise failures.daemon_away(self._socket) from wrong
+
     @contextmanager
     def _failures(self) -> Iterator[None]:
         try:
             yield
-        except httpx.ConnectError as wrong:
-            if _is_permission(wrong):
-                raise failures.socket_closed_to_us(self._socket) from wrong
-            raise failures.daemon_away(self._socket) from wrong
-        except httpx.ConnectTimeout as wrong:
+        except (httpx.ConnectError, httpx.ConnectTimeout) as wrong:
             raise failures.daemon_away(self._socket) from wrong
         except httpx.TransportError as wrong:
             raise failures.daemon_silent(self._socket) from wrong
@@ -122,12 +131,3 @@ def _refused(status: int, refusal: Refusal) -> Failure:
         case _:
             code = ExitCode.FAILED
     return Failure(code, refusal.message)
-
-
-def _is_permission(wrong: BaseException) -> bool:
-    cause: BaseException | None = wrong
-    while cause is not None:
-        if isinstance(cause, PermissionError):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False

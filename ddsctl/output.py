@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from io import StringIO
 from typing import TYPE_CHECKING, Final, Generic, TypeVar, assert_never
 
 import typer
@@ -137,5 +138,10 @@ def _print_table(items: Sequence[Item], columns: Sequence[Column[Item]]) -> None
         )
     for item in items:
         table.add_row(*(Text(column.text(item)) for column in columns))
-    on_terminal = sys.stdout.isatty()
-    Console(file=sys.stdout, width=None if on_terminal else _NO_WRAPPING).print(table)
+    if sys.stdout.isatty():
+        Console(file=sys.stdout).print(table)
+        return
+    drawn = StringIO()
+    Console(file=drawn, width=_NO_WRAPPING).print(table)
+    for line in drawn.getvalue().splitlines():
+        typer.echo(line.rstrip())

@@ -13,12 +13,14 @@ from typing import Any, Final
 from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError
+from ddsd.files import grants
 from ddsd.jobs import housekeeping
 from ddsd.jobs.runner import Handler, JobRunner, Pace
 from ddsd.jobs.schedule import Cron, Schedule, ScheduledJob
 from ddsd.keys.deriver import Deriver
 from ddsd.keys.hierarchy import KdfCost
 from ddsd.keys.instance import InstanceKey
+from ddsd.lifecycle import housekeeping as forgetting
 from ddsd.mail import handlers as mail_jobs
 from ddsd.mail.kept import KeptTransport
 from ddsd.mail.port import MailTransport
@@ -42,10 +44,13 @@ DEMO_KEY_FILE: Final = "instance.key"
 _JOBS: Final[Mapping[str, Handler]] = {
     **mail_jobs.HANDLERS,
     housekeeping.FORGET_OLD_JOBS: housekeeping.forget_old_jobs,
+    forgetting.FORGET_OLD_LOGINS: forgetting.forget_old_logins,
+    grants.REVOKE_STORE_KEY: grants.revoke_store_key,
 }
 _SCHEDULED: Final = (
     ScheduledJob(mail_jobs.FORGET_OLD_MAILS, Cron("20 2 * * *")),
     ScheduledJob(housekeeping.FORGET_OLD_JOBS, Cron("40 2 * * *")),
+    ScheduledJob(forgetting.FORGET_OLD_LOGINS, Cron("50 2 * * *")),
 )
 
 

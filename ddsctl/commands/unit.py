@@ -20,7 +20,7 @@ def _size(text: str) -> int:
     try:
         return sizes.parse(text)
     except ValueError as wrong:
-        raise typer.BadParameter(str(wrong)) from None
+        raise typer.BadParameter(str(wrong), param_hint="--quota") from None
 
 
 @app.command()
@@ -55,13 +55,11 @@ def create(
         int, typer.Option(help="Days an expired project is kept, 1 to 30.")
     ] = 30,
     quota: Annotated[
-        int,
+        str,
         typer.Option(
-            help="How much the unit may store, such as 20TB or 500GiB; 0: no limit.",
-            parser=_size,
-            metavar="SIZE",
+            help="How much the unit may store, such as 20TB or 500GiB; 0: no limit.", metavar="SIZE"
         ),
-    ] = 0,
+    ] = "0",
     warn_at: Annotated[
         float, typer.Option(help="Warn when this part of the quota is used, 0 to 1.")
     ] = 0.8,
@@ -84,7 +82,7 @@ def create(
         internal_ref=internal_ref,
         days_in_available=days_available,
         days_in_expired=days_expired,
-        quota_bytes=quota,
+        quota_bytes=_size(quota),
         warning_level=warn_at,
     )
     with Daemon(here.socket) as daemon:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from litestar import Litestar, get
 from litestar.datastructures import State
 
-from ddsd import log
 from ddsd.planes.v1 import router as v1
 from ddsd.work import Services
 
@@ -27,5 +26,4 @@ def build(services: Services) -> Litestar:
         request_max_body_size=services.settings.listen.max_body_mib * _MIB,
         openapi_config=None,
         logging_config=None,
-        after_exception=[log.unexpected],
     )

@@ -23,6 +23,7 @@ MAX_PUBLIC_ID: Final = 50
 MAX_TEXT: Final = 255
 MAX_DAYS_AVAILABLE: Final = 90
 MAX_DAYS_EXPIRED: Final = 30
+MAX_QUOTA_BYTES: Final = 2**63 - 1
 MAX_BUCKET: Final = 63
 # Wire contract, section 4: "{internal_ref}{counter:05d}-{18 digits of time}-{8 hex digits}".
 BUCKET_TAIL: Final = 5 + 1 + 18 + 1 + 8
@@ -127,14 +128,14 @@ def row(unit: Unit) -> UnitRow:
 
 def _check(unit: Unit) -> None:
     found = {
-        "public_id": _why_not_a_name(unit.public_id, MAX_PUBLIC_ID),
-        "internal_ref": _why_not_a_name(unit.internal_ref, MAX_INTERNAL_REF),
+        "public_id": why_not_a_name(unit.public_id, MAX_PUBLIC_ID),
+        "internal_ref": why_not_a_name(unit.internal_ref, MAX_INTERNAL_REF),
         "name": _why_not_a_text(unit.name),
         "external_display_name": _why_not_a_text(unit.external_display_name),
         "contact_email": _why_not_an_address(unit.contact_email),
         "days_in_available": _why_not_days(unit.days_in_available, MAX_DAYS_AVAILABLE),
         "days_in_expired": _why_not_days(unit.days_in_expired, MAX_DAYS_EXPIRED),
-        "quota_bytes": [] if unit.quota_bytes >= 0 else ["must be 0 (none) or more."],
+        "quota_bytes": _why_not_a_quota(unit.quota_bytes),
         "warning_level": [] if 0 < unit.warning_level <= 1 else ["must be over 0 and at most 1."],
     }
     wrong = {field: why for field, why in found.items() if why}
@@ -142,7 +143,8 @@ def _check(unit: Unit) -> None:
         raise InvalidFields(wrong)
 
 
-def _why_not_a_name(text: str, longest: int) -> list[str]:
+def why_not_a_name(text: str, longest: int) -> list[str]:
+    """Say everything that keeps ``text`` from being a public ID or internal reference (wire contract, section 11)."""
     why = []
     if not _NAME.fullmatch(text):
         why.append("may only hold the letters A-Z and a-z, digits, '.' and '-', and not be empty.")
@@ -177,6 +179,12 @@ def _why_not_an_address(text: str) -> list[str]:
 
 def _why_not_days(days: int, most: int) -> list[str]:
     return [] if 1 <= days <= most else [f"must be from 1 to {most} days."]
+
+
+def _why_not_a_quota(size_bytes: int) -> list[str]:
+    if 0 <= size_bytes <= MAX_QUOTA_BYTES:
+        return []
+    return ["must be 0 (none) or more, and less than 8 EiB."]
 
 
 async def _require_new(work: Work, unit: Unit) -> None:

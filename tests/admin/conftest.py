@@ -12,8 +12,8 @@ from tests.admin.serving import AdminPlane, services_for, serving
 
 
 @pytest.fixture
-def plane(tmp_path: Path) -> Iterator[AdminPlane]:
-    with serving(tmp_path / "admin.sock", services_for(tmp_path)) as served:
+def plane(tmp_path: Path, sqlite_template: Path) -> Iterator[AdminPlane]:
+    with serving(tmp_path / "admin.sock", services_for(tmp_path, sqlite_template)) as served:
         yield served
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import uvicorn
+import uvloop
 
 from ddsd.access import System
-from ddsd.clock import SystemClock
-from ddsd.db import revision
+from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
 from ddsd.keys.deriver import Deriver
 from ddsd.keys.hierarchy import KdfCost
@@ -47,7 +48,7 @@ class AdminPlane:
     def __init__(self, socket_path: Path, services: Services) -> None:
         self.socket = socket_path
         self.services = services
-        self.loop = asyncio.new_event_loop()
+        self.loop = uvloop.new_event_loop()  # as the daemon: its sockets are not quite Python's
 
     @property
     def store(self) -> MemoryStore:
@@ -74,19 +75,25 @@ class AdminPlane:
 
 
 def services_for(
-    directory: Path, *, admin_group: str = "", sends: bool = False, migrated: bool = True
+    directory: Path, template: Path | None, *, admin_group: str = "", sends: bool = False
 ) -> Services:
-    """Return services on a SQLite file in ``directory``, with a store in memory."""
+    """Return services on a SQLite file in ``directory``, a copy of ``template``, with a store in memory."""
+    if template is not None:
+        shutil.copyfile(template, directory / "ddsd.sqlite3")
     settings = Settings(
         instance=Instance(facility="Test Facility", state_dir=directory),
         listen=Listen(admin_group=admin_group),
     )
-    database = Database(settings.database_url)
-    if migrated:
-        asyncio.run(_migrate(settings.database_url))
+    return services_on(Database(settings.database_url), SystemClock(), settings, sends=sends)
+
+
+def services_on(
+    database: Database, clock: Clock, settings: Settings | None = None, *, sends: bool = False
+) -> Services:
+    """Return services on a database, with a store in memory."""
     return Services(
-        settings=settings,
-        clock=SystemClock(),
+        settings=settings or Settings(),
+        clock=clock,
         database=database,
         store=MemoryStore(),
         post=SendingTransport() if sends else KeptTransport(),
@@ -136,11 +143,3 @@ def serving_on(listener: socket.socket, services: Services) -> Iterator[AdminPla
         thread.join(START_LIMIT_S)
         plane.loop.close()
         services.deriver.close()
-
-
-async def _migrate(url: str) -> None:
-    database = Database(url)
-    try:
-        await revision.upgrade(database)
-    finally:
-        await database.close()

@@ -134,7 +134,7 @@ def routes(app: Litestar) -> list[tuple[str, str]]:
 
 
 def test_every_route_refuses_callers_on_tcp(tmp_path: Path) -> None:
-    services = services_for(tmp_path, migrated=False)
+    services = services_for(tmp_path, None)
     asked = routes(admin.build(services))
     assert len(asked) >= 9
     with (
@@ -171,10 +171,10 @@ def test_an_admin_group_that_does_not_exist_is_a_configuration_error() -> None:
 
 @only_root
 def test_a_user_outside_the_admin_group_is_refused_even_if_the_socket_is_open(
-    open_directory: Path, tmp_path: Path
+    open_directory: Path, tmp_path: Path, sqlite_template: Path
 ) -> None:
     group = grp.getgrgid(2).gr_name
-    services = services_for(tmp_path, admin_group=group)
+    services = services_for(tmp_path, sqlite_template, admin_group=group)
     with serving(open_directory / "admin.sock", services, mode=0o666) as plane:
         status, body = asked_as(NOBODY, [NOBODY], plane.socket)
     assert status == 403
@@ -185,9 +185,9 @@ def test_a_user_outside_the_admin_group_is_refused_even_if_the_socket_is_open(
 @only_root
 @pytest.mark.parametrize("gids", [[2], [NOBODY, 2]])
 def test_a_member_of_the_admin_group_is_let_in(
-    open_directory: Path, tmp_path: Path, gids: list[int]
+    open_directory: Path, tmp_path: Path, sqlite_template: Path, gids: list[int]
 ) -> None:
-    services = services_for(tmp_path, admin_group=grp.getgrgid(2).gr_name)
+    services = services_for(tmp_path, sqlite_template, admin_group=grp.getgrgid(2).gr_name)
     with serving(open_directory / "admin.sock", services, mode=0o666) as plane:
         assert asked_as(NOBODY, gids, plane.socket) == (200, {"list": []})
 

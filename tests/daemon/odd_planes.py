@@ -17,7 +17,7 @@ from ddsd.secret import SecretText
 @get("/slow")
 async def slow() -> dict[str, str]:
     structlog.get_logger().info("slow.begun")
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(2.0)
     return {"answer": "at last"}
 
 

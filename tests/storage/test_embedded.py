@@ -218,6 +218,15 @@ async def test_missing_program_is_refused_and_nothing_is_left(tmp_path: Path) ->
     await second.stop()
 
 
+async def test_damaged_key_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store" / "keys.json"
+    path.parent.mkdir()
+    path.write_text("{not json")
+    with pytest.raises(ConfigurationError, match="damaged"):
+        await EmbeddedStore(directory=path.parent).start()
+    assert path.read_text() == "{not json"
+
+
 @pytest.mark.parametrize("said", ["rclone v1.60.1-DEV", "rclone v1.75.1", "something else"])
 async def test_program_of_an_old_version_is_refused(tmp_path: Path, said: str) -> None:
     program = tmp_path / "rclone"
@@ -302,16 +311,6 @@ async def test_unfinished_uploads_are_swept_when_rclone_starts(
     await store.start()
     assert list(objects.iterdir()) == []
     await store.remove_bucket(BUCKET)
-
-
-async def test_bucket_with_an_unfinished_upload_is_removed_once_that_is_aborted(
-    store: EmbeddedStore,
-) -> None:
-    user = user_of(store, await store.issue_upload_key(BUCKET, HOUR))
-    upload_id = user._create_multipart_upload(BUCKET, "big", {})
-    user._abort_multipart_upload(BUCKET, "big", upload_id)
-    await store.remove_bucket(BUCKET)
-    assert not await store.bucket_exists(BUCKET)
 
 
 async def test_refused_upload_gets_its_answer_and_its_body_is_not_asked_for(

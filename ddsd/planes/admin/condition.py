@@ -95,5 +95,5 @@ async def _count(work: Work, table: type[Table]) -> int:
 async def _by_state(work: Work, table: type[Table], states: type[StrEnum]) -> dict[str, int]:
     state: Any = table.columns().state
     found = await work.session.execute(select(state, func.count()).group_by(state))
-    counts: dict[StrEnum, int] = dict(found.tuples().all())
+    counts: dict[StrEnum, int] = dict(found.all())
     return {one.value: counts.get(one, 0) for one in states}
