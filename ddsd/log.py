@@ -19,7 +19,6 @@ from typing import Any, Final, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from ddsd.errors import DdsError
 from ddsd.settings import LogFormat
 
 MASK: Final = "***"
@@ -120,16 +119,6 @@ class RequestLog:
             status=status or None,
             ms=round((time.perf_counter() - began) * 1000, 1),
         )
-
-
-def unexpected(wrong: Exception, _scope: object) -> None:
-    """Log an exception that nobody foresaw; meant as a plane's ``after_exception`` hook.
-
-    What has a status below 500, or is a refusal of the domain, is no news: the request line tells.
-    """
-    if isinstance(wrong, DdsError) or getattr(wrong, "status_code", 500) < 500:
-        return
-    structlog.get_logger().error("request.failed", exc_info=wrong)
 
 
 def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
