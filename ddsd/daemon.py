@@ -294,8 +294,10 @@ class PlaneServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain as uvicorn does, and let what had to be cancelled roll back."""
         await super().shutdown(sockets)
-        if tasks := set(self.server_state.tasks):
-            await asyncio.wait(tasks, timeout=_AFTER_CANCEL_S)
+        if late := set(self.server_state.tasks):
+            for request in late:
+                request.cancel()
+            await asyncio.wait(late, timeout=_AFTER_CANCEL_S)
 
 
 class BodyLimit:

@@ -17,7 +17,7 @@ from ddsd.secret import SecretText
 @get("/slow")
 async def slow() -> dict[str, str]:
     structlog.get_logger().info("slow.begun")
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(2.0)
     return {"answer": "at last"}
 
 
@@ -50,6 +50,10 @@ async def broken(request: Request[Any, Any, Any]) -> None:
     raise RuntimeError(f"no luck with password={password} {held}")
 
 
+def tell(wrong: Exception, _scope: object) -> None:
+    structlog.get_logger().error("request.failed", exc_info=wrong)
+
+
 def main() -> None:
     configured = settings.load(Path(sys.argv[sys.argv.index("--config") + 1]))
     log.configure(configured.log.level, configured.log.format)
@@ -57,7 +61,7 @@ def main() -> None:
         [slow, stuck, echo, known, broken],
         logging_config=None,
         openapi_config=None,
-        after_exception=[log.unexpected],
+        after_exception=[tell],
         request_max_body_size=None,
     )
     admin = Litestar([slow], logging_config=None, openapi_config=None)

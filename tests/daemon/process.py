@@ -105,6 +105,11 @@ class Daemon:
         lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == name]
 
+    def requests(self, count: int) -> list[dict[str, object]]:
+        """Wait for so many request lines: each is written after its answer was sent."""
+        wait_until(lambda: len(self.events("request")) >= count, "the request's line")
+        return self.events("request")
+
     def ready(self, times: int = 1) -> Daemon:
         """Wait until it serves; ``times``: how often a daemon has in this place."""
         wait_until(
@@ -136,4 +141,4 @@ class Daemon:
 
 def _environment(more: dict[str, str]) -> dict[str, str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("DDSD_")}
-    return ours | {"PYTHONWARNINGS": "error"} | more
+    return ours | more

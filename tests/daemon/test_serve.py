@@ -7,6 +7,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -164,6 +165,24 @@ def test_a_request_that_does_not_end_is_cancelled(start: Start, place: Place, ho
     assert len(daemon.events("stuck.rolled_back")) == 1
 
 
+def test_an_idle_connection_does_not_hold_up_the_end(start: Start) -> None:
+    daemon = start(DDSD_LISTEN__DRAIN_S="600").ready()
+    with daemon.public() as public:
+        public.get("/status")
+        daemon.tell(signal.SIGTERM)
+        assert daemon.exit_code() == 0
+
+
+def test_a_half_sent_request_does_not_hold_up_the_end(place: Place, start: Start) -> None:
+    daemon = start(DDSD_LISTEN__DRAIN_S="600").ready()
+    with socket.create_connection(("127.0.0.1", place.port)) as dawdler:
+        dawdler.sendall(b"GET /status HT")
+        with daemon.public() as public:  # by now the daemon has taken the first one's call
+            public.get("/status")
+        daemon.tell(signal.SIGTERM)
+        assert daemon.exit_code() == 0
+
+
 def test_a_hangup_changes_nothing(start: Start) -> None:
     daemon = start().ready()
     daemon.tell(signal.SIGHUP)
@@ -258,11 +277,23 @@ def test_a_body_over_the_limit_is_refused_whether_announced_or_not(start: Start)
         assert public.post("/echo", content=iter([mebibyte])).status_code == 200
 
 
-def test_it_is_small_when_idle(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
-    resident = start().ready().memory_kib()
-    with capsys.disabled():
-        print(f"\nidle daemon: {resident / 1024:.0f} MiB resident")
-    assert resident < 200 * 1024
+def test_a_life_without_warnings_and_every_line_is_json(start: Start) -> None:
+    daemon = start(PYTHONWARNINGS="always").ready()
+    with daemon.public() as public:
+        public.get("/status")
+    daemon.tell(signal.SIGTERM)
+    assert daemon.exit_code() == 0
+    assert [line for line in daemon.log.splitlines() if not line.startswith("{")] == []
+    assert daemon.events("daemon.stopped")
+    assert "Warning" not in daemon.log
+
+
+def test_it_is_small_when_idle(
+    start: Start, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    resident_kib = start().ready().memory_kib()
+    record_testsuite_property("idle_daemon_kib", resident_kib)
+    assert resident_kib < 150 * 1024, f"{resident_kib} KiB"
 
 
 def test_version_and_help_do_not_load_the_daemon() -> None:
@@ -273,8 +304,6 @@ def test_version_and_help_do_not_load_the_daemon() -> None:
         "except SystemExit: pass\n"
         "print(sorted({'litestar', 'sqlalchemy', 'uvicorn', 'minio', 'pydantic'} & set(sys.modules)))"
     )
-    import sys
-
     told = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
