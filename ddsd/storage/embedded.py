@@ -159,6 +159,20 @@ class EmbeddedStore(S3Objects):
             await asyncio.gather(*(child.stop() for child in running.children))
             running.let_go()
 
+    async def remove_bucket(self, bucket: str) -> None:
+        """See ``ObjectStore.remove_bucket``; uploads that nobody finished do not hold it back."""
+        if await self.bucket_exists(bucket) and not await self._holds_objects(bucket):
+            path = self._directory / "objects" / bucket
+            # rclone forgets an upload in progress when told to delete it, but leaves its file.
+            await self.remove_objects(bucket, await asyncio.to_thread(_unfinished, path))
+            await asyncio.to_thread(_remove_unfinished, path)
+        await super().remove_bucket(bucket)
+
+    async def _holds_objects(self, bucket: str) -> bool:
+        async for _ in self.list_objects(bucket):
+            return True
+        return False
+
     async def issue_upload_key(self, bucket: str, lifetime: timedelta) -> ScopedKey:
         """See ``ObjectStore.issue_upload_key``."""
         expires_at = expiry(self._clock.now(), lifetime)
@@ -321,10 +335,21 @@ def _gate_program(directory: Path, root: ScopedKey, listening: socket.socket) ->
 def _sweep(directory: Path) -> None:
     """Remove what a dead rclone left: its socket, and uploads that nobody can finish any more."""
     (directory / "rclone.sock").unlink(missing_ok=True)
-    for parent, _, names in os.walk(directory / "objects"):
-        for name in names:
-            if name.startswith(RESERVED_PREFIX):
-                Path(parent, name).unlink(missing_ok=True)
+    _remove_unfinished(directory / "objects")
+
+
+def _remove_unfinished(objects: Path) -> None:
+    for key in _unfinished(objects):
+        (objects / key).unlink(missing_ok=True)
+
+
+def _unfinished(objects: Path) -> tuple[str, ...]:
+    return tuple(
+        str(Path(parent, name).relative_to(objects))
+        for parent, _, names in os.walk(objects)
+        for name in names
+        if name.startswith(RESERVED_PREFIX)
+    )
 
 
 def _locked(path: Path) -> IO[str]:

@@ -313,16 +313,6 @@ async def test_unfinished_uploads_are_swept_when_rclone_starts(
     await store.remove_bucket(BUCKET)
 
 
-async def test_bucket_with_an_unfinished_upload_is_removed_once_that_is_aborted(
-    store: EmbeddedStore,
-) -> None:
-    user = user_of(store, await store.issue_upload_key(BUCKET, HOUR))
-    upload_id = user._create_multipart_upload(BUCKET, "big", {})
-    user._abort_multipart_upload(BUCKET, "big", upload_id)
-    await store.remove_bucket(BUCKET)
-    assert not await store.bucket_exists(BUCKET)
-
-
 async def test_refused_upload_gets_its_answer_and_its_body_is_not_asked_for(
     store: EmbeddedStore,
 ) -> None:

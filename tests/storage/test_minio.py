@@ -7,11 +7,15 @@ import json
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 import urllib3
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from minio import Minio
 from minio.credentials.providers import StaticProvider
 from minio.error import S3Error
@@ -152,6 +156,53 @@ async def test_store_that_takes_connections_and_says_nothing_is_unavailable() ->
         with pytest.raises(StoreUnavailable):
             await store.probe()
         await store.stop()
+
+
+def write_certificate(directory: Path) -> None:
+    """Write a self-signed certificate for 127.0.0.1 as MinIO wants to find it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "store")])
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - HOUR)
+        .not_valid_after(now + 24 * HOUR)
+        .add_extension(address, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    directory.mkdir()
+    pem = serialization.Encoding.PEM
+    (directory / "public.crt").write_bytes(certificate.public_bytes(pem))
+    (directory / "private.key").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
+async def test_private_ca_is_trusted_when_named_and_only_then(tmp_path: Path) -> None:
+    write_certificate(tmp_path / "certificates")
+    ca_file = tmp_path / "certificates" / "public.crt"
+    for server in minio_server(tmp_path, tmp_path / "certificates"):
+        account = (server.endpoint, server.access_key, server.secret_key)
+        trusting, doubting = tls_store(*account, ca_file), tls_store(*account, None)
+        await trusting.start()
+        await doubting.start()
+        await trusting.probe()
+        await trusting.ensure_bucket("a-bucket")
+        await trusting.issue_upload_key("a-bucket", HOUR)
+        with pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            await doubting.probe()
+        await trusting.stop()
+        await doubting.stop()
+
+
+def tls_store(endpoint: str, access_key: str, secret: SecretText, ca_file: Path | None) -> S3Store:
+    return S3Store(endpoint=endpoint, access_key=access_key, secret_key=secret, ca_file=ca_file)
 
 
 async def test_server_that_is_stopped_becomes_unavailable(tmp_path: Path) -> None:
