@@ -20,5 +20,5 @@ def plane(tmp_path: Path, sqlite_template: Path) -> Iterator[AdminPlane]:
 @pytest.fixture
 def http(plane: AdminPlane) -> Iterator[httpx.Client]:
     transport = httpx.HTTPTransport(uds=str(plane.socket))
-    with httpx.Client(transport=transport, base_url="http://ddsd/1") as client:
+    with httpx.Client(transport=transport, base_url="http://ddsd/1", timeout=60) as client:
         yield client

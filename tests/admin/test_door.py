@@ -140,7 +140,9 @@ def test_every_route_refuses_callers_on_tcp(tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         serving_on(listener, services),
-        httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}") as client,
+        httpx.Client(
+            base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=60
+        ) as client,
     ):
         for method, path in asked:
             answer = client.request(method, path, headers={"Host": "ddsd"})

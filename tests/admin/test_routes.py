@@ -201,7 +201,7 @@ def test_a_letter_is_shown_where_mail_is_only_kept(plane: AdminPlane, http: http
 def test_a_secret_letter_is_withheld_where_mail_is_sent(sending: AdminPlane) -> None:
     number = sending.work(a_letter)
     transport = httpx.HTTPTransport(uds=str(sending.socket))
-    with httpx.Client(transport=transport, base_url="http://ddsd/1") as client:
+    with httpx.Client(transport=transport, base_url="http://ddsd/1", timeout=60) as client:
         answer = client.get(f"/mails/{number}")
         listed = client.get("/mails")
     assert answer.json()["withheld"]

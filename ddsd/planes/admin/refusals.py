@@ -26,6 +26,7 @@ from ddsd import errors
 from ddsd.contract.admin import Refusal
 
 STATUSES: Final[Mapping[type[errors.DdsError], int]] = {
+    errors.DdsError: HTTP_500_INTERNAL_SERVER_ERROR,
     errors.InvalidInput: HTTP_400_BAD_REQUEST,
     errors.InvalidFields: HTTP_400_BAD_REQUEST,
     errors.MissingField: HTTP_400_BAD_REQUEST,
@@ -70,7 +71,7 @@ def domain_error(_request: _AnyRequest, wrong: errors.DdsError) -> Response[Refu
     return _answer(_status(wrong), wrong.code, wrong.message, facts)
 
 
-def http_error(_request: _AnyRequest, wrong: HTTPException) -> Response[Refusal]:
+def http_error(request: _AnyRequest, wrong: HTTPException) -> Response[Refusal]:
     """Answer for what Litestar itself refuses: no such route, another method, a body that does not fit."""
     match wrong.status_code:
         case status if status == HTTP_404_NOT_FOUND:
@@ -78,6 +79,8 @@ def http_error(_request: _AnyRequest, wrong: HTTPException) -> Response[Refusal]
             return _answer(status, errors.NotFound.code, message, {})
         case status if status == HTTP_413_REQUEST_ENTITY_TOO_LARGE:
             return _answer(status, errors.TooLarge.code, "The request is too large.", {})
+        case status if status >= HTTP_500_INTERNAL_SERVER_ERROR:
+            return bug(request, wrong)
         case status:
             return _answer(status, errors.InvalidInput.code, _explain(wrong), {})
 
