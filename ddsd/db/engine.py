@@ -254,7 +254,12 @@ def _async_url(url: str, password: SecretText | None) -> URL:
 
 def _postgresql_engines(address: URL, pool_size: int) -> tuple[AsyncEngine, AsyncEngine]:
     engine = create_async_engine(
-        address, pool_size=pool_size, max_overflow=pool_size, pool_timeout=20, pool_pre_ping=True
+        address,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=20,
+        pool_pre_ping=True,
+        hide_parameters=True,
     )
     reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return engine, reader
@@ -267,6 +272,7 @@ def _sqlite_engines(
     file = _OpenedFile(Path(str(address.database)).absolute())
     options: dict[str, Any] = {
         "pool_timeout": 20,
+        "hide_parameters": True,  # messages are logged, and values may be secret
         "pool_reset_on_return": None,  # no transaction outlives its session: nothing to roll back
     }
     writer = create_async_engine(address, pool_size=1, max_overflow=0, **options)

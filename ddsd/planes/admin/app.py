@@ -8,6 +8,7 @@ from litestar import Litestar, Request, Router
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
+from ddsd import log
 from ddsd.access import Operator
 from ddsd.contract.words import API_VERSION
 from ddsd.errors import DdsError
@@ -59,4 +60,6 @@ def build(services: Services) -> Litestar:
 
 
 def _operator(request: Request[Any, Any, Any]) -> Operator:
-    return operator_of(request)
+    operator = operator_of(request)
+    log.acting_as(operator.label)
+    return operator

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, JSONBody
@@ -24,8 +21,10 @@ async def list_users(
 ) -> list[wire.User]:
     """List every account, or those of one unit."""
     async with reading(services, operator) as work:
-        found: Sequence[Sequence[Any]] = await accounts.listing(work, unit)
-        return [present.user(account, email, unit_id) for account, email, unit_id in found]
+        return [
+            present.user(account, email, unit_id)
+            for account, email, unit_id in await accounts.listing(work, unit)
+        ]
 
 
 @post("/users")
