@@ -1,6 +1,6 @@
 """The public plane: everything that is reachable over TCP, as one application.
 
-Programs speak JSON under ``/api`` and ``/status``, people read HTML elsewhere: so are the answers to what fits no route.
+Programs speak JSON under ``/api`` and ``/status``, people read HTML elsewhere; what fits no route is answered alike.
 """
 
 from __future__ import annotations
@@ -39,4 +39,4 @@ def _answer_stray(request: Request[Any, Any, State], error: Exception) -> Respon
     top = request.scope["path"].split("/")[1]
     handlers = v1.EXCEPTION_HANDLERS if top in {"api", "status"} else web.EXCEPTION_HANDLERS
     answer = next(handlers[kind] for kind in type(error).__mro__ if kind in handlers)
-    return answer(request, error)  # type: ignore[arg-type]  # keyed by the class it takes
+    return answer(request, error)

@@ -61,7 +61,8 @@ async def letter(request: WebRequest, mail_id: FromPath[int]) -> Response[str]:
 
 def pieces(text: str, own_address: str) -> list[Piece]:
     """Cut a letter into text and links to ``own_address``; links to elsewhere stay text."""
-    link = re.compile(rf"({re.escape(own_address)}(?:[/?#][^\s<>\"]*)?)(?![\w.:@-])")
+    # A path that began with two slashes would lead elsewhere; browsers take a backslash for a slash.
+    link = re.compile(rf"({re.escape(own_address)}(?:/(?![/\\])[^\s<>\"]*)?)(?![\w.:@/\\-])")
     return [
         Piece(piece, (piece.removeprefix(own_address) or "/") if is_link else "")
         for number, piece in enumerate(link.split(text))

@@ -1,4 +1,4 @@
-"""The pages on which somebody who was invited makes their account: first the link is opened, then the form filled in."""
+"""The pages on which somebody who was invited makes their account: the link is opened, then the form filled in."""
 
 from __future__ import annotations
 
