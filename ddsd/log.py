@@ -13,12 +13,12 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from ddsd.errors import DdsError
 from ddsd.settings import LogFormat
 
 MASK: Final = "***"
@@ -36,14 +36,16 @@ _CREDENTIAL: Final = re.compile(
     | (?P<address>\b[a-z][a-z0-9+.-]*://[^\s/:@]*:) [^\s/@]+ (?=@)
     """
 )
-_SHORTEST_CREDENTIAL: Final = len("code=1")
-_QUIET: Final = ("uvicorn", "litestar", "sqlalchemy", "apscheduler", "aiosqlite", "urllib3")
+_MAY_HOLD_CREDENTIAL: Final = re.compile(
+    r"[=:\s]"
+)  # a quick look that spares most texts the long one
+_NEVER_CHATTY: Final = ("sqlalchemy", "aiosqlite")  # their chat shows the values of statements
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]  # frameworks type the three each in their way
 
 
 def configure(level: str, form: LogFormat, stream: TextIO | None = None) -> None:
@@ -119,16 +121,6 @@ class RequestLog:
         )
 
 
-def unexpected(wrong: Exception, _scope: Scope) -> None:
-    """Log an exception that nobody foresaw; meant as a plane's ``after_exception`` hook.
-
-    What has a status below 500, or is a refusal of the domain, is no news: the request line tells.
-    """
-    if isinstance(wrong, DdsError) or getattr(wrong, "status_code", 500) < 500:
-        return
-    structlog.get_logger().error("request.failed", exc_info=wrong)
-
-
 def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Replace what must not be logged, by name and by look; a structlog processor."""
     for key, value in event.items():
@@ -138,7 +130,7 @@ def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
 
 def _masked(value: object) -> object:
     match value:
-        case str() if len(value) < _SHORTEST_CREDENTIAL:
+        case str() if not _MAY_HOLD_CREDENTIAL.search(value):
             return value
         case str():
             return _CREDENTIAL.sub(_keep_name, value)
@@ -158,6 +150,7 @@ def _keep_name(found: re.Match[str]) -> str:
     return f"{found['scheme'] or found['named'] or found['address']}{MASK}"
 
 
+@lru_cache(maxsize=1024)
 def _is_secret(key: str) -> bool:
     if key in _NO_SECRETS:
         return False
@@ -167,10 +160,10 @@ def _is_secret(key: str) -> bool:
 def _shared() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         mask_secrets,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
 
 
@@ -193,12 +186,7 @@ def _route_libraries(threshold: int, form: LogFormat, stream: TextIO) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(threshold)
+    root.setLevel(logging.INFO if threshold <= logging.DEBUG else max(threshold, logging.WARNING))
     logging.captureWarnings(True)
-    for name in _QUIET:
-        library = logging.getLogger(name)
-        library.handlers.clear()
-        library.propagate = True
-        library.setLevel(
-            max(threshold, logging.WARNING) if threshold > logging.DEBUG else threshold
-        )
+    for name in _NEVER_CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -19,9 +19,15 @@ from ddsd.db.engine import Database
 from ddsd.db.revision import VERSIONS, upgrade
 from ddsd.work import Services
 from tests.builders import SettableClock
+from tests.parts import absent
+from tests.parts.minio_server import minio_program
+from tests.parts.ports import stock_port as stock_port
 from tests.parts.postgres import Cluster
 from tests.parts.postgres import postgres_cluster as postgres_cluster
 from tests.parts.postgres import postgres_url as postgres_url
+from tests.parts.smtp import mail_server as mail_server
+from tests.parts.stock_client import stock_client_binary as stock_client_binary
+from tests.parts.stock_client import stock_client_of as stock_client_of
 from tests.services import make_services
 from tests.world import World, make_world, populate
 
@@ -124,3 +130,12 @@ async def world(services: Services, clock: SettableClock) -> AsyncIterator[World
     made = make_world(services, clock)
     async with made.http:
         yield made
+
+
+@pytest.fixture(scope="session")
+def minio_binary() -> Path:
+    """The MinIO program, or a skip."""
+    program = minio_program()
+    if program is None:
+        absent("MinIO", "set DDSD_TEST_MINIO to its binary, or put minio on PATH")
+    return program

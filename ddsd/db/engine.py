@@ -9,8 +9,9 @@ both databases.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -28,24 +29,24 @@ from ddsd.secret import SecretText
 _TURN_TO_RESHAPE: Final = 0x64647364
 """PostgreSQL's advisory lock of whoever changes the schema: "ddsd" in ASCII."""
 
-_SQLITE_AWAY: Final = frozenset(
-    {
-        "SQLITE_BUSY",
-        "SQLITE_CANTOPEN",
-        "SQLITE_CORRUPT",
-        "SQLITE_FULL",
-        "SQLITE_IOERR",
-        "SQLITE_LOCKED",
-        "SQLITE_NOMEM",
-        "SQLITE_NOTADB",
-        "SQLITE_PERM",
-        "SQLITE_PROTOCOL",
-        "SQLITE_READONLY",
-    }
+_SQLITE_AWAY: Final = (
+    "SQLITE_BUSY",
+    "SQLITE_CANTOPEN",
+    "SQLITE_CORRUPT",
+    "SQLITE_FULL",
+    "SQLITE_IOERR",
+    "SQLITE_LOCKED",
+    "SQLITE_NOMEM",
+    "SQLITE_NOTADB",
+    "SQLITE_PERM",
+    "SQLITE_PROTOCOL",
+    "SQLITE_READONLY_",
 )
-"""SQLite's result codes (sqlite.org/rescode.html) that say nothing against the statement."""
+"""SQLite's result codes (sqlite.org/rescode.html) that say nothing against the statement.
 
-_POSTGRESQL_AWAY: Final = ("08", "25006", "40001", "40P01", "53", "55P03", "57", "58", "XX")
+Plain SQLITE_READONLY does: a writer is told so at its BEGIN, so it is a reader that tries to write."""
+
+_POSTGRESQL_AWAY: Final = ("08", "40001", "40P01", "53", "55P03", "57", "58", "XX")
 """The same as SQLSTATEs and classes of them (PostgreSQL 15, appendix A)."""
 
 _log = structlog.get_logger()
@@ -118,7 +119,7 @@ class Database:
             DatabaseUnavailable: the database is away, full, or locked by another process.
             ForeignKeysBroken: a row would refer to one that is not there; nothing is committed.
         """
-        async with self._one_writer, _translated(), self.engine.connect() as connection:
+        async with self._one_writer, _translated(), _connected(self.engine) as connection:
             if self.is_sqlite:
                 async with _foreign_keys_unchecked(connection), connection.begin():
                     yield connection
@@ -172,16 +173,29 @@ async def _session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
     session = AsyncSession(engine, expire_on_commit=False)
     async with _translated():
         try:
-            await _connect(session)
+            with _connecting():
+                await session.connection()
             yield session
         finally:
             await _close_quietly(session)
 
 
-async def _connect(session: AsyncSession) -> None:
-    """Begin now: an OSError here is the database's, one in the caller's block may be anything."""
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    connection = engine.connect()
+    with _connecting():
+        await connection.start()
     try:
-        await session.connection()
+        yield connection
+    finally:
+        await connection.close()
+
+
+@contextmanager
+def _connecting() -> Iterator[None]:
+    """Blame the database for whatever goes wrong; later an OSError may be the caller's own."""
+    try:
+        yield
     except (DBAPIError, OSError, PoolTimeout) as wrong:
         raise _unavailable(wrong) from wrong
 
@@ -209,7 +223,7 @@ def _is_away(wrong: DBAPIError) -> bool:
         return True
     name = getattr(wrong.orig, "sqlite_errorname", None)
     if name is not None:
-        return "_".join(name.split("_")[:2]) in _SQLITE_AWAY
+        return str(name).startswith(_SQLITE_AWAY)
     state = getattr(wrong.orig, "sqlstate", None)
     return state is not None and state.startswith(_POSTGRESQL_AWAY)
 
@@ -240,7 +254,12 @@ def _async_url(url: str, password: SecretText | None) -> URL:
 
 def _postgresql_engines(address: URL, pool_size: int) -> tuple[AsyncEngine, AsyncEngine]:
     engine = create_async_engine(
-        address, pool_size=pool_size, max_overflow=pool_size, pool_timeout=20, pool_pre_ping=True
+        address,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=20,
+        pool_pre_ping=True,
+        hide_parameters=True,
     )
     reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return engine, reader
@@ -250,11 +269,14 @@ def _sqlite_engines(
     address: URL, pool_size: int, busy_timeout_s: float
 ) -> tuple[AsyncEngine, AsyncEngine]:
     """Make two: how a transaction begins then hangs on its pool, not on options set in time."""
-    Path(str(address.database)).parent.mkdir(parents=True, exist_ok=True)
-    writer = create_async_engine(address, pool_size=1, max_overflow=0, pool_timeout=20)
-    reader = create_async_engine(
-        address, pool_size=pool_size, max_overflow=pool_size, pool_timeout=20
-    )
+    file = _OpenedFile(Path(str(address.database)).absolute())
+    options: dict[str, Any] = {
+        "pool_timeout": 20,
+        "hide_parameters": True,  # messages are logged, and values may be secret
+        "pool_reset_on_return": None,  # no transaction outlives its session: nothing to roll back
+    }
+    writer = create_async_engine(address, pool_size=1, max_overflow=0, **options)
+    reader = create_async_engine(address, pool_size=pool_size, max_overflow=pool_size, **options)
     for engine, begin, query_only in ((writer, "BEGIN IMMEDIATE", 0), (reader, "BEGIN", 1)):
         pragmas = (
             f"busy_timeout={int(busy_timeout_s * 1000)}",  # first: the next may have to wait
@@ -264,33 +286,83 @@ def _sqlite_engines(
             "temp_store=MEMORY",
             f"query_only={query_only}",
         )
-        event.listen(engine.sync_engine, "connect", partial(_prepare_sqlite, pragmas))
-        event.listen(engine.sync_engine, "begin", partial(_begin_sqlite, begin))
+        event.listen(engine.sync_engine, "connect", partial(_prepare_sqlite, pragmas, file))
+        event.listen(engine.sync_engine, "begin", partial(_begin_sqlite, begin, file))
+        event.listen(engine.sync_engine, "invalidate", _roll_back_invalidated)
     return writer, reader
 
 
-def _prepare_sqlite(pragmas: tuple[str, ...], connection: Any, _record: object) -> None:
+class _OpenedFile:
+    """Notices that the file was removed or replaced under the running process.
+
+    SQLite does not: it would go on to acknowledge what it writes into a file nobody can open again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._identity: tuple[int, int] | None = None
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def remember(self) -> None:
+        """Take note of the file that was opened first; all others have to be the same."""
+        self._identity = self._identity or self._identify()
+
+    def check(self) -> None:
+        """Refuse to go on with another file, until the process is started again."""
+        try:
+            found = self._identify()
+        except OSError as wrong:
+            raise _unavailable(wrong) from wrong
+        if found != self._identity:
+            raise _unavailable(OSError(f"{self._path} was replaced; restart ddsd to use it"))
+
+    def _identify(self) -> tuple[int, int]:
+        status = self._path.stat()
+        return status.st_dev, status.st_ino
+
+
+def _prepare_sqlite(
+    pragmas: tuple[str, ...], file: _OpenedFile, connection: Any, _record: object
+) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
     cursor = connection.cursor()
     for pragma in pragmas:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+    file.remember()
 
 
-def _begin_sqlite(statement: str, connection: Connection) -> None:
-    connection.exec_driver_sql(statement)
+def _begin_sqlite(statement: str, file: _OpenedFile, connection: Connection) -> None:
+    """Begin in one call to the driver's thread; by way of a cursor it would be three."""
+    file.check()
+    raw: Any = connection.connection.dbapi_connection
+    try:
+        raw.run_async(lambda driver: driver.execute(statement))
+    except sqlite3.OperationalError as wrong:
+        raise _unavailable(wrong) from wrong
+
+
+def _roll_back_invalidated(connection: Any, _record: object, _why: object) -> None:
+    """Let go of the locks of a connection that SQLAlchemy gives up because its task was cancelled.
+
+    It closes it, but SQLite defers that while a statement is unfinished, and the cancelled task's
+    traceback keeps the statement for as long as somebody keeps the traceback.
+    """
+    # Cancelled once more, the task is on its way out already, and the rollback is in the queue.
+    with suppress(asyncio.CancelledError):
+        connection.rollback()
 
 
 @asynccontextmanager
 async def _foreign_keys_unchecked(connection: AsyncConnection) -> AsyncIterator[None]:
-    """Switch them off on SQLite, which it only does outside a transaction."""
+    """Switch them off on a SQLite connection, then throw the connection away."""
     raw = (await connection.get_raw_connection()).driver_connection
     assert raw is not None  # noqa: S101 - it was checked out a line ago
-    await raw.execute("PRAGMA foreign_keys=OFF")
+    await raw.execute("PRAGMA foreign_keys=OFF")  # before BEGIN: inside it would be ignored
     try:
         yield
     finally:
-        await raw.execute("PRAGMA foreign_keys=ON")
+        await connection.invalidate()
 
 
 async def _check_foreign_keys(connection: AsyncConnection) -> None:

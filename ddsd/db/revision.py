@@ -7,6 +7,8 @@ done or not begun. There is no way back but a backup.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
 from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError
@@ -84,14 +87,30 @@ async def upgrade(database: Database, versions: Path = VERSIONS) -> None:
     Waits while another process does the same. After a failure or a kill, call it again.
 
     Raises:
-        ConfigurationError: the database is newer than this package, or holds foreign tables.
+        ConfigurationError: the database is newer than this package, holds foreign tables, or its
+            user may not make tables.
         DatabaseUnavailable: the database is away, full, or locked by another process.
     """
     revisions = known(versions)
     done = False
     while not done:
-        async with database.reshaping() as connection:
-            done = await connection.run_sync(_take_one_step, revisions, versions)
+        with _explaining_refusal():
+            async with database.reshaping() as connection:
+                done = await connection.run_sync(_take_one_step, revisions, versions)
+
+
+@contextmanager
+def _explaining_refusal() -> Iterator[None]:
+    """Say what to do when PostgreSQL (SQLSTATE 42501) does not let the user make tables."""
+    try:
+        yield
+    except DBAPIError as wrong:
+        if getattr(wrong.orig, "sqlstate", None) != "42501":
+            raise
+        raise ConfigurationError(
+            "The database's user may not make tables. Make it the owner of the database:"
+            " ALTER DATABASE … OWNER TO …"
+        ) from wrong
 
 
 def _take_one_step(connection: Connection, revisions: list[str], versions: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import delete, select
 
-from ddsd.access import Actor, System
+from ddsd.access import Actor
 from ddsd.files.tables import StoreKey, StoreKeyUse
 from ddsd.jobs import queue
 from ddsd.projects.tables import Project
@@ -160,13 +160,12 @@ async def _keep(
         )
 
 
-async def forget_expired(services: Services) -> None:
+async def forget_expired(work: Work) -> None:
     """Forget keys that the store no longer takes."""
     table = StoreKey.columns()
-    async with transaction(services, System()) as work:
-        await work.session.execute(
-            delete(StoreKey).where(table.expires_at.is_not(None), table.expires_at < work.now)
-        )
+    await work.session.execute(
+        delete(StoreKey).where(table.expires_at.is_not(None), table.expires_at < work.now)
+    )
 
 
 def _purpose(access_key: str) -> str:

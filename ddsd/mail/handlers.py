@@ -1,11 +1,12 @@
-"""The mail slice's jobs, by kind, and when they come by themselves."""
+"""The mail slice's jobs, by kind."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from ddsd.access import System
+from ddsd.jobs.runner import Handler
 from ddsd.mail import outbox
 from ddsd.work import Services, transaction
 
@@ -18,7 +19,7 @@ async def forget_old_mails(services: Services, _subject: str) -> None:
         await outbox.forget_old(work)
 
 
-HANDLERS: Final[Mapping[str, Callable[[Services, str], Awaitable[None]]]] = {
+HANDLERS: Final[Mapping[str, Handler]] = {
     outbox.SEND_MAIL: outbox.send_mail,
     FORGET_OLD_MAILS: forget_old_mails,
 }

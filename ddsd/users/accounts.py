@@ -10,6 +10,7 @@ from typing import Final
 
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import Row, func, select
+from sqlalchemy.exc import IntegrityError
 
 from ddsd.access import UNIT_ROLES, Role
 from ddsd.audit import trail
@@ -65,8 +66,14 @@ async def create(
         created_at=work.now,
     )
     work.session.add(user)
-    await work.session.flush()
-    work.session.add(UserEmail(user_id=user.id, email=address, is_primary=True))
+    try:
+        await work.session.flush()
+        work.session.add(UserEmail(user_id=user.id, email=address, is_primary=True))
+        await work.session.flush()
+    except IntegrityError:  # somebody else took it since we looked
+        raise AlreadyExists(
+            f"The username '{username}' or the address '{address}' was taken just now."
+        ) from None
     trail.record(work, "user.create", username, role=role.value, unit=unit_public_id, email=address)
     link = await links.issue(work, user)
     hours = work.services.settings.security.set_password_hours
@@ -75,7 +82,7 @@ async def create(
 
 async def listing(
     work: Work, unit_public_id: str | None = None
-) -> Sequence[Row[tuple[User, str, str | None]]]:
+) -> Sequence[Row[User, str, str | None]]:
     """Return accounts with their primary address and their unit's public id, by username."""
     users, emails, units = User.columns(), UserEmail.columns(), Unit.columns()
     query = (
@@ -86,7 +93,7 @@ async def listing(
     )
     if unit_public_id is not None:
         query = query.where(units.public_id == unit_public_id)
-    return (await work.session.execute(query)).tuples().all()  # type: ignore[return-value]  # rows are tuples
+    return (await work.session.execute(query)).all()
 
 
 async def emails_of(work: Work, user_id: int) -> list[str]:

@@ -277,6 +277,17 @@ async def test_upload_key_puts_an_object_in_parts(served: ObjectStore, bucket: s
     assert await served.get(bucket, "big") == content
 
 
+async def test_bucket_with_an_unfinished_upload_is_removed(
+    served: ObjectStore, bucket: str
+) -> None:
+    user = user_of(served, await served.issue_upload_key(bucket, HOUR))
+    upload_id = user._create_multipart_upload(bucket, "big", {})
+    user._upload_part(bucket, "big", b"x" * 6_000_000, {}, upload_id, 1)
+    assert await keys_in(served, bucket) == []
+    await served.remove_bucket(bucket)
+    assert not await served.bucket_exists(bucket)
+
+
 async def test_upload_key_is_good_for_nothing_else(served: ObjectStore, bucket: str) -> None:
     await served.ensure_bucket(f"{bucket}-other")
     await served.put(bucket, "a", b"content")

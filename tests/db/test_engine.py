@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ddsd.db.engine import Database
@@ -85,17 +88,6 @@ async def names(database: Database) -> set[str]:
         return set((await session.scalars(select(Unit.columns().name))).all())
 
 
-def statements_of(database: Database) -> list[str]:
-    """Collect what the writing engine sends from now on."""
-    sent: list[str] = []
-
-    def note(*arguments: object) -> None:
-        sent.append(str(arguments[2]))
-
-    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
-    return sent
-
-
 async def test_what_was_written_is_read_after_the_block(database: Database) -> None:
     async with database.writing() as session:
         await a_unit(session, name="Imaging")
@@ -105,10 +97,13 @@ async def test_what_was_written_is_read_after_the_block(database: Database) -> N
 async def test_an_exception_rolls_back_and_the_next_transaction_is_clean(
     database: Database,
 ) -> None:
-    with pytest.raises(LookupError):
+    async def write_and_fail() -> None:
         async with database.writing() as session:
             await a_unit(session, name="Imaging")
             raise LookupError
+
+    with pytest.raises(LookupError):
+        await write_and_fail()
     async with database.writing() as session:
         await a_unit(session, name="Sequencing")
     assert await names(database) == {"Sequencing"}
@@ -133,9 +128,10 @@ async def test_a_statement_that_is_wrong_is_not_taken_for_a_database_that_is_awa
 
 
 async def test_a_name_that_is_taken_is_an_integrity_error(database: Database) -> None:
+    async with database.writing() as session:
+        await a_unit(session, name="Imaging")
     with pytest.raises(IntegrityError):
         async with database.writing() as session:
-            await a_unit(session, name="Imaging")
             await a_unit(session, name="Imaging")
 
 
@@ -167,10 +163,21 @@ async def test_a_reader_does_not_wait_for_an_open_writer(database: Database) -> 
         assert await names(database) == set()
 
 
-async def test_a_writer_on_sqlite_takes_the_lock_when_it_begins(sqlite: Database) -> None:
-    sent = statements_of(sqlite)
-    async with sqlite.writing():
-        assert sent == ["BEGIN IMMEDIATE"]
+async def test_a_writer_on_sqlite_takes_the_lock_when_it_begins(
+    sqlite: Database, sqlite_path: Path
+) -> None:
+    with closing(sqlite3.connect(sqlite_path, timeout=0, isolation_level=None)) as other:
+        async with sqlite.writing():
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                other.execute("BEGIN IMMEDIATE")
+        other.execute("BEGIN IMMEDIATE")
+
+
+async def test_a_reader_on_sqlite_takes_no_write_lock(sqlite: Database, sqlite_path: Path) -> None:
+    with closing(sqlite3.connect(sqlite_path, timeout=0, isolation_level=None)) as other:
+        async with sqlite.reading() as session:
+            await session.execute(text("SELECT count(*) FROM units"))
+            other.execute("BEGIN IMMEDIATE")
 
 
 async def test_concurrent_writers_queue_and_none_fails(database: Database) -> None:
@@ -206,6 +213,7 @@ async def test_a_task_that_would_wait_for_itself_is_told_so(sqlite: Database) ->
 @pytest.mark.parametrize("when", ["between statements", "in a statement", "waiting for its turn"])
 async def test_a_cancelled_writer_leaves_nothing_behind(database: Database, when: str) -> None:
     started = asyncio.Event()
+    tracebacks: list[BaseException] = []  # kept, for what they refer to must not keep the lock
     slow = (
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000)"
         " SELECT count(*) FROM n"
@@ -226,8 +234,9 @@ async def test_a_cancelled_writer_leaves_nothing_behind(database: Database, when
         await started.wait()
         await asyncio.sleep(0.02)
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(asyncio.CancelledError) as cancelled:
             await task
+        tracebacks.append(cancelled.value)
 
     if when == "waiting for its turn":
         async with database.writing() as holder:
@@ -285,9 +294,10 @@ async def test_a_lock_that_another_process_holds_makes_a_writer_unavailable(
     async with another_process(HOLD_THE_WRITE_LOCK, str(sqlite_path)) as holder:
         assert holder.stdout is not None
         assert await holder.stdout.readline() == b"locked\n"
-        with pytest.raises(DatabaseUnavailable):
-            async with sqlite.writing():
-                pass
+        for transaction in (sqlite.writing, sqlite.reshaping):
+            with pytest.raises(DatabaseUnavailable):
+                async with transaction():
+                    pass
         await sqlite.probe()
     async with sqlite.writing() as session:
         await a_unit(session)
@@ -311,8 +321,7 @@ async def test_a_full_disk_makes_a_writer_unavailable_and_loses_nothing(sqlite: 
         await session.execute(text(f"PRAGMA max_page_count={pages}"))
     with pytest.raises(DatabaseUnavailable):
         async with sqlite.writing() as session:
-            for _ in range(500):
-                await a_unit(session)
+            await a_unit(session, contact_email="x" * 1_000_000)
     assert await names(sqlite) == {"Imaging"}
     async with sqlite.writing() as session:
         await session.execute(text("PRAGMA max_page_count=100000"))
@@ -322,13 +331,29 @@ async def test_a_full_disk_makes_a_writer_unavailable_and_loses_nothing(sqlite: 
 
 async def test_a_directory_that_is_gone_makes_sqlite_unavailable(sqlite_path: Path) -> None:
     database = Database(f"sqlite:///{sqlite_path}")
-    sqlite_path.unlink()
-    sqlite_path.parent.rmdir()
+    shutil.rmtree(sqlite_path.parent)
     for transaction in (database.reading, database.writing):
         with pytest.raises(DatabaseUnavailable):
             async with transaction():
                 pass
     await database.close()
+
+
+@pytest.mark.parametrize("what", ["removed", "replaced"])
+async def test_a_file_that_is_taken_away_while_in_use_is_noticed_before_anything_is_acknowledged(
+    sqlite: Database, sqlite_path: Path, what: str
+) -> None:
+    async with sqlite.writing() as session:
+        await a_unit(session)
+    other = shutil.copy(sqlite_path, sqlite_path.with_name("other"))
+    if what == "replaced":
+        os.replace(other, sqlite_path)  # noqa: PTH105 - a blocking call either way
+    else:
+        shutil.rmtree(sqlite_path.parent)
+    for transaction in (sqlite.reading, sqlite.writing):
+        with pytest.raises(DatabaseUnavailable):
+            async with transaction():
+                pass
 
 
 async def test_a_file_that_is_no_database_makes_sqlite_unavailable(tmp_path: Path) -> None:
@@ -348,17 +373,18 @@ def checkout() -> Iterator[Path]:
 
 
 async def test_postgresql_that_is_stopped_is_unavailable_until_it_is_back(checkout: Path) -> None:
-    with running_cluster(checkout=checkout, keep=True) as cluster:
-        url = cluster.create_database()
-        database = Database(url)
-        await database.probe()
-        entered = database.writing()
-        session = await entered.__aenter__()
-    with pytest.raises(DatabaseUnavailable) as in_the_middle:
-        await session.execute(text("SELECT 1"))
+    async def work_while_it_stops() -> None:
+        async with database.writing() as session:
+            await session.execute(text("SELECT 1"))
+            running.close()
+            await session.execute(text("SELECT 1"))
+
+    running = ExitStack()
+    cluster = running.enter_context(running_cluster(checkout=checkout, keep=True))
+    database = Database(cluster.create_database())
     with pytest.raises(DatabaseUnavailable):
-        await entered.__aexit__(DatabaseUnavailable, in_the_middle.value, None)
-    for transaction in (database.reading, database.writing):
+        await work_while_it_stops()
+    for transaction in (database.reading, database.writing, database.reshaping):
         with pytest.raises(DatabaseUnavailable):
             async with transaction():
                 pass

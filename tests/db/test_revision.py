@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -227,6 +228,21 @@ async def test_somebody_elses_database_is_refused_and_not_touched(
             lambda connection: inspect(connection).get_table_names()
         )
     assert tables == ["wiki"]
+
+
+async def test_a_user_who_may_not_make_tables_is_told_what_to_do(postgres_url: str) -> None:
+    guest = f"guest_{uuid.uuid4().hex}"
+    owner, visitor = Database(postgres_url), Database(postgres_url.replace("ddsd@", f"{guest}@"))
+    async with owner.writing() as session:
+        await session.execute(text(f"CREATE ROLE {guest} LOGIN"))
+    try:
+        with pytest.raises(ConfigurationError, match="owner of the database"):
+            await revision.upgrade(visitor)
+    finally:
+        await visitor.close()
+        async with owner.writing() as session:
+            await session.execute(text(f"DROP ROLE {guest}"))
+        await owner.close()
 
 
 async def test_upgrading_twice_changes_nothing(database: Database) -> None:

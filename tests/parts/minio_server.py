@@ -12,27 +12,32 @@ import shutil
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+import urllib3
+from minio import Minio
+from minio.error import MinioException
 
 from ddsd.secret import SecretText
+from tests.parts import absent
 
 _READY_S = 60.0
 
 
 class MinioServer:
-    """One running MinIO; ``endpoint``, ``access_key`` and ``secret_key`` are its root account."""
+    """One running MinIO; ``endpoint``, ``access_key`` and ``secret_key`` are its root account.
+
+    ``certificates`` is a directory with ``public.crt`` and ``private.key``, and makes it speak TLS.
+    """
 
     region = "us-east-1"
 
-    def __init__(self, program: Path, directory: Path) -> None:
+    def __init__(self, program: Path, directory: Path, certificates: Path | None = None) -> None:
         self._program = program
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
+        self._certificates = certificates
         self._port, self._console_port = _free_ports()
         self.access_key = "testroot" + secrets.token_hex(4)
         self.secret_key = SecretText(secrets.token_hex(16))
@@ -40,10 +45,11 @@ class MinioServer:
     @property
     def endpoint(self) -> str:
         """The address of its S3 API."""
-        return f"http://127.0.0.1:{self._port}"
+        scheme = "https" if self._certificates else "http"
+        return f"{scheme}://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Run it and return when it says that it is healthy."""
+        """Run it and return when it answers a signed request."""
         environment = {
             "PATH": os.defpath,
             "HOME": str(self._directory),
@@ -56,15 +62,11 @@ class MinioServer:
             f"--address=127.0.0.1:{self._port}",
             f"--console-address=127.0.0.1:{self._console_port}",
         )
+        certificates = (f"--certs-dir={self._certificates}",) if self._certificates else ()
+        flags = ("--quiet", *addresses, *certificates)
         with (self._directory / "minio.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [
-                    str(self._program),
-                    "server",
-                    "--quiet",
-                    *addresses,
-                    str(self._directory / "data"),
-                ],
+                [str(self._program), "server", *flags, str(self._directory / "data")],
                 env=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -94,11 +96,24 @@ class MinioServer:
             time.sleep(0.1)
 
     def _healthy(self) -> bool:
+        """Ask it something: its health page says yes while its accounts are still being read."""
+        client = Minio(
+            f"127.0.0.1:{self._port}",
+            access_key=self.access_key,
+            secret_key=self.secret_key.text(),
+            secure=self._certificates is not None,
+            region=self.region,
+            http_client=urllib3.PoolManager(
+                timeout=2,
+                retries=False,
+                ca_certs=str(self._certificates / "public.crt") if self._certificates else None,
+            ),
+        )
         try:
-            with urllib.request.urlopen(f"{self.endpoint}/minio/health/ready", timeout=2) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
+            client.list_buckets()
+        except (MinioException, urllib3.exceptions.HTTPError):
             return False
+        return True
 
 
 def minio_program() -> Path | None:
@@ -107,15 +122,12 @@ def minio_program() -> Path | None:
     return Path(named) if named and Path(named).exists() else None
 
 
-def minio_server(directory: Path) -> Iterator[MinioServer]:
+def minio_server(directory: Path, certificates: Path | None = None) -> Iterator[MinioServer]:
     """Yield a running MinIO over ``directory``, or skip: the body of a session fixture."""
     program = minio_program()
     if program is None:
-        absent = "no MinIO: set DDSD_TEST_MINIO to its binary, or put minio on PATH"
-        if os.environ.get("DDSD_REQUIRE_PARTS"):
-            pytest.fail(absent)
-        pytest.skip(absent)
-    server = MinioServer(program, directory)
+        absent("MinIO", "set DDSD_TEST_MINIO to its binary, or put minio on PATH")
+    server = MinioServer(program, directory, certificates)
     server.start()
     try:
         yield server

@@ -15,7 +15,7 @@ from ddsd.secret import SecretText
 from ddsd.storage.gate import Refused, Request, allows, check_signature, claim_of, held_back, parse
 from ddsd.storage.keyfile import KeyFile, read_keys, write_keys
 from ddsd.storage.port import May, ScopedKey
-from ddsd.storage.sigv4 import LinkSigner
+from ddsd.storage.sigv4 import LinkSigner, Signable, canonical_query, signing_key
 
 NOW = datetime(2026, 11, 22, 7, 0, 53, tzinfo=UTC)
 UPLOAD = ScopedKey("UPLOADUPLOADUPLOAD00", SecretText("u" * 40), May.UPLOAD, "mine")
@@ -98,6 +98,13 @@ def test_download_key_may_do_nothing_else(method: str, target: str) -> None:
     assert not allows(DOWNLOAD, parse(method, target, {}))
 
 
+@pytest.mark.parametrize("target", ["/mine/.rclone_temp_put_x", "/mine/a/.rclone_temp_x"])
+def test_name_reserved_for_unfinished_uploads_is_for_the_daemon_alone(target: str) -> None:
+    assert not allows(UPLOAD, parse("PUT", target, {}))
+    assert not allows(DOWNLOAD, parse("GET", target, {}))
+    assert allows(ROOT, parse("DELETE", target, {}))
+
+
 @pytest.mark.parametrize(
     "target",
     [
@@ -106,7 +113,6 @@ def test_download_key_may_do_nothing_else(method: str, target: str) -> None:
         "/mine/a/./b",
         "/mine/a//b",
         "/mine/a/",
-        "/mine/.rclone_temp_put_x",
         "/../a",
         "/MINE/a",
         "/mine%2Fa%00",
@@ -165,6 +171,23 @@ def test_signature_of_another_method_host_path_or_secret_is_refused() -> None:
             check(changed, DOWNLOAD)
     with pytest.raises(Refused, match="does not fit"):
         check(good, replace(DOWNLOAD, secret_key=SecretText("x" * 40)))
+
+
+def test_derived_key_of_another_day_signs_nothing_today() -> None:
+    old = "20261101"
+    claim = replace(claim_of(link(DOWNLOAD)), day=old)
+    request = link(DOWNLOAD)
+    signable = Signable(
+        "GET",
+        request.path,
+        canonical_query(claim.query),
+        {"host": "store.example"},
+        "UNSIGNED-PAYLOAD",
+    )
+    derived = signing_key(DOWNLOAD.secret_key, old, claim.region)
+    forged = replace(claim, signature=signable.signature(derived, claim.amz_date, claim.region))
+    with pytest.raises(Refused, match="does not fit"):
+        check_signature(request, forged, DOWNLOAD, NOW)
 
 
 def test_header_that_s3_acts_on_must_be_signed() -> None:

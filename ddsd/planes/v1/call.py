@@ -18,6 +18,7 @@ import msgspec
 from litestar import Request
 from litestar.datastructures import State
 
+from ddsd import log
 from ddsd.access import Action, Nobody, require
 from ddsd.errors import (
     IncompatibleClient,
@@ -124,6 +125,7 @@ class Call:
     async def _admit(self, work: Work, token: str, action: Action) -> Asked:
         caller = await sessions.find(work, token)
         sessions.require_second_factor(caller)
+        log.acting_as(caller.member.label)
         require(caller.member, action)
         return Asked(self, replace(work, actor=caller.member), caller)
 

@@ -1,0 +1,5 @@
+"""``python -m ddsctl``."""
+
+from ddsctl.app import main
+
+main()

@@ -1,0 +1,71 @@
+"""The root of ddsctl: what all commands share, and the list of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ddsctl.commands import db, mail, project, service, unit, user
+from ddsctl.failures import EXIT_CODES, FailingGroup
+from ddsctl.output import Format
+from ddsctl.session import DEFAULT_SOCKET, AsJson, AsTsv, Session, choose_format
+
+app = typer.Typer(
+    cls=FailingGroup,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"ddsctl {version('ddsd')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    ctx: typer.Context,
+    socket: Annotated[
+        Path,
+        typer.Option(
+            envvar="DDSCTL_SOCKET",
+            help="The daemon's admin socket.",
+            metavar="PATH",
+            dir_okay=False,
+            readable=False,
+        ),
+    ] = DEFAULT_SOCKET,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
+    """Operate a ddsd on this machine, over its admin socket.
+
+    Example: ddsctl status
+    """
+    ctx.obj = Session(socket, choose_format(Format.TABLE, as_json, as_tsv))
+
+
+app.command("status")(service.status)
+app.add_typer(unit.app, name="unit")
+app.add_typer(user.app, name="user")
+app.add_typer(project.app, name="project")
+app.add_typer(mail.app, name="mail")
+app.add_typer(db.app, name="db")
+
+
+def main() -> None:
+    """Run ddsctl."""
+    app(prog_name="ddsctl")

@@ -1,0 +1,133 @@
+"""Speaks to the daemon over its Unix socket. Every trouble becomes a :class:`~ddsctl.failures.Failure`."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from ddsctl import failures
+from ddsctl.failures import ExitCode, Failure
+from ddsd.contract.admin import Refusal
+from ddsd.contract.words import API_VERSION, HOST
+
+Answer = TypeVar("Answer", bound=BaseModel)
+Parsed = TypeVar("Parsed")
+
+_CONNECT_S: Final = 2
+_ANSWER_S: Final = 60
+
+
+class Daemon:
+    """The daemon behind a socket; a context manager."""
+
+    def __init__(self, address: Path) -> None:
+        self._socket = address
+        self._http = httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(address)),
+            base_url=f"http://{HOST}/{API_VERSION}",
+            timeout=httpx.Timeout(_ANSWER_S, connect=_CONNECT_S),
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        self._knock()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _wrong: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def get(self, path: str, kind: type[Answer]) -> Answer:
+        """Ask for one thing.
+
+        Raises:
+            Failure: the daemon is away, refuses, or is not understood.
+        """
+        return self._read(self._ask("GET", path), TypeAdapter(kind))
+
+    def get_list(self, path: str, kind: type[Answer], **query: str | int | None) -> list[Answer]:
+        """Ask for many; parameters that are ``None`` are left out.
+
+        Raises:
+            Failure: as for :meth:`get`.
+        """
+        wanted = {name: value for name, value in query.items() if value is not None}
+        return self._read(self._ask("GET", path, query=wanted), _list_of(kind))
+
+    def post(self, path: str, body: BaseModel, kind: type[Answer]) -> Answer:
+        """Ask for something to be made.
+
+        Raises:
+            Failure: as for :meth:`get`.
+        """
+        return self._read(self._ask("POST", path, body=body), TypeAdapter(kind))
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: dict[str, str | int] | None = None,
+        body: BaseModel | None = None,
+    ) -> httpx.Response:
+        content = body.model_dump_json() if body else None
+        headers = {"Content-Type": "application/json"} if body else None
+        with self._failures():
+            return self._http.request(method, path, params=query, content=content, headers=headers)
+
+    def _knock(self) -> None:
+        """See whether anybody opens: httpx hides why a connection fails, and leaves its socket open then."""
+        try:
+            with socket.socket(socket.AF_UNIX) as knocking:
+                knocking.settimeout(_CONNECT_S)
+                knocking.connect(str(self._socket))
+        except PermissionError as wrong:
+            raise failures.socket_closed_to_us(self._socket) from wrong
+        except OSError as wrong:
+            raise failures.daemon_away(self._socket) from wrong
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout) as wrong:
+            raise failures.daemon_away(self._socket) from wrong
+        except httpx.TransportError as wrong:
+            raise failures.daemon_silent(self._socket) from wrong
+
+    def _read(self, answer: httpx.Response, kind: TypeAdapter[Parsed]) -> Parsed:
+        try:
+            if answer.is_success:
+                return kind.validate_json(answer.content)
+            raise _refused(answer.status_code, Refusal.model_validate_json(answer.content))
+        except ValidationError as wrong:
+            raise failures.not_ddsd(self._socket) from wrong
+
+
+def _list_of(kind: type[Answer]) -> TypeAdapter[list[Answer]]:
+    return TypeAdapter(list[kind])  # type: ignore[valid-type]  # made at run time
+
+
+def _refused(status: int, refusal: Refusal) -> Failure:
+    match status:
+        case HTTPStatus.FORBIDDEN | HTTPStatus.UNAUTHORIZED:
+            code = ExitCode.NOT_ALLOWED
+        case HTTPStatus.SERVICE_UNAVAILABLE | HTTPStatus.TOO_MANY_REQUESTS:
+            code = ExitCode.UNAVAILABLE
+        case status if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            code = ExitCode.REFUSED_INPUT
+        case _:
+            code = ExitCode.FAILED
+    return Failure(code, refusal.message)

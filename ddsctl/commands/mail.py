@@ -1,0 +1,88 @@
+"""``ddsctl mail``: the outbox."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ddsctl import output, session
+from ddsctl.output import Column, Format
+from ddsctl.session import AsJson, AsTsv
+
+if TYPE_CHECKING:
+    from ddsd.contract.admin import Letter, Mail
+
+app = typer.Typer(help="The outbox: letters sent, waiting, failed or kept.", no_args_is_help=True)
+
+
+@app.command()
+def ls(
+    ctx: typer.Context,
+    to: Annotated[
+        str | None, typer.Option(help="Only letters to this address.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=1000)] = 50,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """List letters, newest first.
+
+    Example: ddsctl mail ls --to maria@example.org
+    """
+    from ddsctl.client import Daemon
+    from ddsd.contract.admin import Mail
+
+    here = session.of(ctx, as_json, as_tsv)
+    with Daemon(here.socket) as daemon:
+        found = daemon.get_list("/mails", Mail, recipient=to, limit=limit)
+    output.show_list(found, _columns(), here.format, empty="There are no letters.")
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    number: Annotated[
+        int, typer.Argument(help="The letter's number in ddsctl mail ls.", show_default=False)
+    ],
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Show a letter with its text.
+
+    Letters that carry a code or a link are not shown where mail is really sent.
+
+    Example: ddsctl mail show 12
+    """
+    from ddsctl.client import Daemon
+    from ddsd.contract.admin import Letter
+
+    here = session.of(ctx, as_json, as_tsv)
+    with Daemon(here.socket) as daemon:
+        letter = daemon.get(f"/mails/{number}", Letter)
+    output.show_record(letter, _lines(), here.format)
+    if here.format is Format.TABLE:
+        typer.echo("\n" + output.printable(letter.withheld or letter.text))
+
+
+def _columns() -> list[Column[Mail]]:
+    return [
+        Column("number", lambda one: one.id, right=True),
+        Column("written", lambda one: one.created_at),
+        Column("to", lambda one: one.recipient),
+        Column("subject", lambda one: one.subject),
+        Column("state", lambda one: one.state),
+        Column("attempts", lambda one: one.attempts, right=True),
+        Column("last error", lambda one: one.last_error),
+    ]
+
+
+def _lines() -> list[Column[Letter]]:
+    return [
+        Column("to", lambda one: one.mail.recipient),
+        Column("subject", lambda one: one.mail.subject),
+        Column("state", lambda one: one.mail.state),
+        Column("written", lambda one: one.mail.created_at),
+        Column("sent", lambda one: one.mail.sent_at),
+        Column("last error", lambda one: one.mail.last_error),
+    ]

@@ -1,0 +1,72 @@
+"""``ddsctl status``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import typer
+
+from ddsctl import output, session
+from ddsctl.output import Column
+from ddsctl.session import AsJson, AsTsv
+
+if TYPE_CHECKING:
+    from ddsd.contract.admin import Status
+
+
+def status(ctx: typer.Context, as_json: AsJson = False, as_tsv: AsTsv = False) -> None:
+    """Show how the service is.
+
+    Asks the daemon for its version and revision, whether the database and the object store answer, and what
+    waits in the outbox and the job queue.
+
+    Example: ddsctl status
+    """
+    from ddsctl.client import Daemon
+    from ddsd.contract.admin import Status
+
+    here = session.of(ctx, as_json, as_tsv)
+    with Daemon(here.socket) as daemon:
+        output.show_record(daemon.get("/status", Status), _lines(), here.format)
+
+
+def _lines() -> list[Column[Status]]:
+    return [
+        Column("version", lambda one: one.version),
+        Column("facility", lambda one: one.facility),
+        Column("public address", lambda one: one.public_url),
+        Column("demo", lambda one: one.demo),
+        Column("up", lambda one: one.uptime_s, lambda one: str(timedelta(seconds=one.uptime_s))),
+        Column("database", _database),
+        Column("store", _store),
+        Column("mail", lambda one: one.mail.kind, _mail),
+        Column("letters", lambda one: _counts(one.mail.letters)),
+        Column("jobs", lambda one: _counts(one.jobs)),
+        Column("units", lambda one: one.units),
+        Column("users", lambda one: one.users),
+        Column("projects", lambda one: one.projects),
+    ]
+
+
+def _database(one: Status) -> str:
+    at, head = one.database.revision, one.database.head
+    if at == head:
+        return f"{one.database.kind}, revision {at}"
+    return f"{one.database.kind}, revision {at or 'none'}, needs {head}: run ddsctl db upgrade"
+
+
+def _store(one: Status) -> str:
+    if one.store.answers:
+        return f"{one.store.kind}, answers"
+    return f"{one.store.kind}, DOES NOT ANSWER: {one.store.problem}"
+
+
+def _mail(one: Status) -> str:
+    if one.mail.sends:
+        return one.mail.kind
+    return f"{one.mail.kind}: nothing is sent, read letters with ddsctl mail show"
+
+
+def _counts(by_state: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in by_state.items() if count) or "none"

@@ -1,0 +1,174 @@
+"""The command ``ddsd``: the daemon, and what must be possible without it.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 (``EX_CONFIG``) the configuration, the instance key or
+the database's revision does not fit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from ddsd import __version__
+from ddsd.errors import ConfigurationError, DdsError
+
+if TYPE_CHECKING:
+    from ddsd.settings import Settings
+
+FAILED: Final = 1
+CONFIGURATION: Final = 78
+
+app = typer.Typer(
+    name="ddsd",
+    help="The data delivery daemon.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="The configuration file [default: /etc/ddsd/ddsd.toml]"),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ddsd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Serve data deliveries."""
+
+
+@app.command()
+def serve(config: ConfigOption = None) -> None:
+    """Run the daemon until it is told to stop (SIGTERM, or Ctrl-C)."""
+    settings = _configured(config)
+    from ddsd import bootstrap, daemon
+
+    try:
+        daemon.run(bootstrap.build(settings))
+    except daemon.DaemonFailed as wrong:
+        _complain(str(wrong))
+        raise typer.Exit(FAILED) from wrong
+
+
+@app.command()
+def migrate(config: ConfigOption = None) -> None:
+    """Bring the database to the revision this version needs. Make a backup before."""
+    settings = _configured(config)
+    before, after = asyncio.run(_migrate(settings))
+    typer.echo(f"{settings.database_url}: {before or 'empty'} → {after}")
+
+
+@app.command("check-config")
+def check_config(
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the configuration that is in effect, and everything that is wrong with it."""
+    from ddsd import bootstrap
+    from ddsd.settings import load
+
+    try:
+        settings = load(config)
+        typer.echo(settings.model_dump_json(indent=2) if as_json else _as_lines(settings))
+        bootstrap.check(settings)
+    except ConfigurationError as wrong:
+        _complain(wrong.message)
+        raise typer.Exit(FAILED) from wrong
+
+
+@app.command("new-instance-key")
+def new_instance_key(
+    file: Annotated[Path, typer.Argument(help="The file to make; it must not exist.")],
+) -> None:
+    """Make the key that seals this installation's secrets."""
+    from ddsd.bootstrap import new_instance_key
+
+    new_instance_key(file)
+    typer.echo(f"{file} holds a new instance key. Keep a copy of it in a safe place.")
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def demo(context: typer.Context) -> None:
+    """Run a complete try-out installation; `ddsd demo --help` tells more."""
+    from ddsd.demo.run import demo_command
+
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command()(demo_command)
+    alone(context.args, prog_name="ddsd demo", standalone_mode=True)
+
+
+def main() -> None:
+    """Run the command line; refusals are sentences, not tracebacks."""
+    try:
+        app()
+    except ConfigurationError as wrong:
+        _complain(wrong.message)
+        sys.exit(CONFIGURATION)
+    except DdsError as wrong:
+        _complain(wrong.message)
+        sys.exit(FAILED)
+
+
+def _complain(message: str) -> None:
+    for line in message.splitlines():
+        typer.echo(f"ddsd: {line}", err=True)
+
+
+def _configured(config: Path | None) -> Settings:
+    from ddsd import log
+    from ddsd.settings import load
+
+    settings = load(config)
+    log.configure(settings.log.level, settings.log.format)
+    return settings
+
+
+async def _migrate(settings: Settings) -> tuple[str | None, str]:
+    """Upgrade; return the revisions before and after."""
+    from ddsd import bootstrap
+    from ddsd.db import revision
+
+    database = bootstrap.database(settings)
+    try:
+        before = await revision.current(database)
+        await revision.upgrade(database)
+        return before, revision.head()
+    finally:
+        await database.close()
+
+
+def _as_lines(settings: Settings) -> str:
+    from ddsd.settings import Settings
+
+    usual = Settings().model_dump(mode="json")
+    return "\n".join(
+        f"{section}.{key} = {_shown(value)}{'' if value == usual[section][key] else '  # set'}"
+        for section, keys in settings.model_dump(mode="json").items()
+        for key, value in keys.items()
+    )
+
+
+def _shown(value: object) -> str:
+    return json.dumps("" if value is None else value, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""The composition: the only place that names concrete adapters.
+
+Invariant: what comes out of :func:`build` is complete, and nothing has been started yet.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from ddsd.clock import Clock, SystemClock
+from ddsd.db.engine import Database
+from ddsd.errors import ConfigurationError
+from ddsd.files import grants
+from ddsd.jobs import housekeeping
+from ddsd.jobs.runner import Handler, JobRunner, Pace
+from ddsd.jobs.schedule import Cron, Schedule, ScheduledJob
+from ddsd.keys.deriver import Deriver
+from ddsd.keys.hierarchy import KdfCost
+from ddsd.keys.instance import InstanceKey
+from ddsd.lifecycle import housekeeping as forgetting
+from ddsd.mail import handlers as mail_jobs
+from ddsd.mail.kept import KeptTransport
+from ddsd.mail.port import MailTransport
+from ddsd.mail.smtp import SmtpTransport
+from ddsd.secret import SecretText
+from ddsd.settings import (
+    MailKind,
+    Secrets,
+    Security,
+    Settings,
+    StoreKind,
+    read_secret,
+    read_secrets,
+)
+from ddsd.storage.embedded import EmbeddedStore
+from ddsd.storage.minio import S3Store
+from ddsd.storage.port import ObjectStore
+from ddsd.work import Services
+
+DEMO_KEY_FILE: Final = "instance.key"
+_JOBS: Final[Mapping[str, Handler]] = {
+    **mail_jobs.HANDLERS,
+    housekeeping.FORGET_OLD_JOBS: housekeeping.forget_old_jobs,
+    forgetting.FORGET_OLD_LOGINS: forgetting.forget_old_logins,
+    grants.REVOKE_STORE_KEY: grants.revoke_store_key,
+}
+_SCHEDULED: Final = (
+    ScheduledJob(mail_jobs.FORGET_OLD_MAILS, Cron("20 2 * * *")),
+    ScheduledJob(housekeeping.FORGET_OLD_JOBS, Cron("40 2 * * *")),
+    ScheduledJob(forgetting.FORGET_OLD_LOGINS, Cron("50 2 * * *")),
+)
+
+
+class JobBell:
+    """Wakes the job runner, once there is one. Until then a ring is lost: the runner looks by itself."""
+
+    def __init__(self) -> None:
+        self._answer: Callable[[], None] | None = None
+
+    def __call__(self) -> None:
+        """Ring."""
+        if self._answer is not None:
+            self._answer()
+
+    def connect(self, answer: Callable[[], None]) -> None:
+        """Let ``answer`` be called at every ring from now on."""
+        self._answer = answer
+
+
+def build(settings: Settings, **replacements: Any) -> Services:
+    """Put together what the settings ask for.
+
+    Args:
+        settings: what is configured.
+        replacements: fields of :class:`~ddsd.work.Services` to use as they are: the seam of tests.
+
+    Raises:
+        ConfigurationError: a secret is missing, cannot be read or has the wrong form, or an address
+            cannot be used; all secrets' problems are named at once.
+    """
+    secrets = read_secrets(settings)
+    clock: Clock = replacements.pop("clock", None) or SystemClock()
+    parts: dict[str, Callable[[], object]] = {
+        "database": lambda: database(settings, secrets.database_password),
+        "store": lambda: _store(settings, secrets, clock),
+        "post": lambda: _post(settings, secrets),
+        "instance_key": lambda: _instance_key(settings, secrets.instance_key),
+        "deriver": lambda: _deriver(settings.security),
+        "wake_jobs": JobBell,
+    }
+    made: dict[str, Any] = {
+        name: replacements.pop(name) if name in replacements else make()
+        for name, make in parts.items()
+    }
+    return Services(settings=settings, clock=clock, **made, **replacements)
+
+
+def check(settings: Settings) -> None:
+    """Look at what :func:`build` needs, without making anything.
+
+    Raises:
+        ConfigurationError: a secret is missing, cannot be read, or has the wrong form.
+    """
+    text = read_secrets(settings).instance_key
+    if text is not None:
+        _parsed(text)
+
+
+def database(settings: Settings, password: SecretText | None = None) -> Database:
+    """Make the database alone, for what needs nothing else.
+
+    Args:
+        settings: what is configured.
+        password: what ``database.password_file`` holds; ``None``: it is read.
+
+    Raises:
+        ConfigurationError: the address or the password's file cannot be used.
+    """
+    section = settings.database
+    password = password or read_secret("database.password_file", section.password_file)
+    try:
+        return Database(settings.database_url, password, section.pool_size)
+    except OSError as wrong:
+        raise ConfigurationError(f"database.url: {wrong.filename}: {wrong.strerror}") from wrong
+
+
+def job_runner(services: Services) -> JobRunner:
+    """Make the runner of all jobs, and let ``services.wake_jobs`` wake it.
+
+    To be called on the daemon's event loop.
+    """
+    pace = Pace(stop_within_s=services.settings.listen.drain_s)
+    runner = JobRunner(services, _JOBS, pace=pace)
+    if isinstance(services.wake_jobs, JobBell):
+        services.wake_jobs.connect(runner.wake)
+    return runner
+
+
+def schedule(services: Services) -> Schedule:
+    """Make the schedule of all jobs that come by themselves."""
+    return Schedule(services, _SCHEDULED)
+
+
+def new_instance_key(path: Path) -> None:
+    """Make an instance key and write it to ``path``, mode 0600, durably.
+
+    Raises:
+        ConfigurationError: the file exists already, or cannot be written.
+    """
+    text = InstanceKey.generate().to_text().text() + "\n"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as wrong:
+        raise ConfigurationError(
+            f"{path} exists already and is left as it is: what it seals is lost without it"
+        ) from wrong
+    except OSError as wrong:
+        raise ConfigurationError(f"{path} cannot be written: {wrong.strerror}") from wrong
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _store(settings: Settings, secrets: Secrets, clock: Clock) -> ObjectStore:
+    section = settings.store
+    if section.kind is StoreKind.EMBEDDED:
+        return EmbeddedStore(
+            directory=settings.store_directory,
+            port=section.port,
+            public_endpoint=section.public_endpoint or None,
+            region=section.region,
+            clock=clock,
+        )
+    return S3Store(
+        endpoint=section.endpoint,
+        access_key=section.access_key,
+        secret_key=secrets.store_secret_key or SecretText(""),
+        public_endpoint=section.public_endpoint or None,
+        region=section.region,
+        allow_wide_upload_key=section.allow_wide_upload_keys,
+        clock=clock,
+    )
+
+
+def _post(settings: Settings, secrets: Secrets) -> MailTransport:
+    section = settings.mail
+    if section.kind is MailKind.OUTBOX:
+        return KeptTransport()
+    return SmtpTransport(
+        host=section.host,
+        port=section.port,
+        security=section.security,
+        username=section.username,
+        password=secrets.mail_password,
+        sender=section.sender,
+        timeout_s=section.timeout_s,
+    )
+
+
+def _instance_key(settings: Settings, text: SecretText | None) -> InstanceKey:
+    return _parsed(text or _demo_key(settings.instance.state_dir))
+
+
+def _parsed(text: SecretText) -> InstanceKey:
+    try:
+        return InstanceKey.from_text(text)
+    except ConfigurationError as wrong:
+        raise ConfigurationError(
+            f"instance.key_file: {wrong.message}; `ddsd new-instance-key FILE` makes a good one"
+        ) from wrong
+
+
+def _demo_key(state_dir: Path) -> SecretText:
+    """Return the key a demo made for itself; it must outlive the process, as what it seals does."""
+    path = state_dir / DEMO_KEY_FILE
+    if not path.exists():
+        state_dir.mkdir(parents=True, exist_ok=True)
+        new_instance_key(path)
+    found = read_secret("instance.key_file", path)
+    if found is None:
+        raise ConfigurationError(f"instance.key_file: {path} is gone again")
+    return found
+
+
+def _deriver(security: Security) -> Deriver:
+    cost = KdfCost(
+        memory_kib=security.argon2_memory_kib,
+        iterations=security.argon2_iterations,
+        lanes=security.argon2_lanes,
+    )
+    return Deriver(cost, security.argon2_parallel)

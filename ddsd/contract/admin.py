@@ -1,0 +1,180 @@
+"""What goes over the admin socket, as JSON. Frozen: a field may be added, never renamed or given another meaning.
+
+Moments are RFC 3339 in UTC, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from ddsd.contract.words import Role
+
+
+class _Sent(BaseModel):
+    """What the daemon answers. A newer daemon may say more than an older ddsctl understands."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Asked(BaseModel):
+    """What ddsctl asks. A field the daemon does not know is refused, not dropped."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Refusal(_Sent):
+    """The body of every answer that is not a success."""
+
+    code: str
+    message: str
+    facts: dict[str, JsonValue] = {}
+
+
+class DatabaseStatus(_Sent):
+    """``revision`` is null before the first migration; ``head`` is what this daemon needs."""
+
+    kind: str
+    revision: str | None
+    head: str
+
+
+class StoreStatus(_Sent):
+    """``problem`` says why the store does not answer; empty when it does."""
+
+    kind: str
+    answers: bool
+    problem: str = ""
+
+
+class MailStatus(_Sent):
+    """``letters`` counts the outbox by state. ``sends`` is false when letters are only kept for ``mail show``."""
+
+    kind: str
+    sends: bool
+    letters: dict[str, int]
+
+
+class Status(_Sent):
+    """How the service is."""
+
+    version: str
+    facility: str
+    demo: bool
+    public_url: str
+    started_at: datetime
+    uptime_s: int
+    database: DatabaseStatus
+    store: StoreStatus
+    mail: MailStatus
+    jobs: dict[str, int]
+    units: int
+    users: int
+    projects: int
+
+
+class CreateUnit(_Asked):
+    """A unit to be made. ``internal_ref`` null: the public ID. ``quota_bytes`` 0: none."""
+
+    public_id: str
+    name: str
+    external_display_name: str
+    contact_email: str
+    internal_ref: str | None = None
+    days_in_available: int = 90
+    days_in_expired: int = 30
+    quota_bytes: int = 0
+    warning_level: float = 0.8
+
+
+class Unit(_Sent):
+    """A unit. ``bytes_stored`` is what its projects have in the store."""
+
+    public_id: str
+    name: str
+    external_display_name: str
+    contact_email: str
+    internal_ref: str
+    days_in_available: int
+    days_in_expired: int
+    quota_bytes: int
+    warning_level: float
+    bytes_stored: int
+    users: int
+    projects: int
+    created_at: datetime
+
+
+class CreateUser(_Asked):
+    """An account to be made. ``unit`` is a public ID: required for unit roles, refused for the others."""
+
+    username: str
+    name: str
+    email: str
+    role: Role
+    unit: str | None = None
+
+
+class User(_Sent):
+    """An account. ``has_password`` is false until its link was used."""
+
+    username: str
+    name: str
+    email: str
+    role: Role
+    unit: str | None
+    active: bool
+    has_password: bool
+    created_at: datetime
+
+
+class NewUser(_Sent):
+    """``link`` opens once, within ``link_hours``, lets its holder set the password, and cannot be asked for again."""
+
+    username: str
+    link: str
+    link_hours: int
+
+
+class Project(_Sent):
+    """A project. Sizes are of what is stored (compressed, encrypted) and of the original files."""
+
+    public_id: str
+    unit: str
+    title: str
+    status: str
+    deadline: datetime | None
+    file_count: int
+    bytes_stored: int
+    bytes_original: int
+    created_at: datetime
+
+
+class Mail(_Sent):
+    """A letter without its text."""
+
+    id: int
+    kind: str
+    recipient: str
+    subject: str
+    state: str
+    attempts: int
+    created_at: datetime
+    sent_at: datetime | None
+    last_error: str
+
+
+class Letter(_Sent):
+    """A letter with its text; ``withheld`` says why the text is not shown, and is empty when it is."""
+
+    mail: Mail
+    text: str
+    withheld: str = ""
+
+
+class Revision(_Sent):
+    """Where the database is (null: never migrated), and where this daemon needs it."""
+
+    current: str | None
+    head: str

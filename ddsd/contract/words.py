@@ -1,0 +1,21 @@
+"""The closed sets that the admin plane and ddsctl spell the same. Standard library only: ddsctl starts fast."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+HOST: Final = "ddsd"
+"""The ``Host`` that requests on the admin socket must name; a browser cannot be made to send it."""
+
+API_VERSION: Final = "1"
+"""First part of every path on the admin socket."""
+
+
+class Role(StrEnum):
+    """What an account is, as an operator writes it."""
+
+    SUPER_ADMIN = "super-admin"
+    UNIT_ADMIN = "unit-admin"
+    UNIT_PERSONNEL = "unit-personnel"
+    RESEARCHER = "researcher"

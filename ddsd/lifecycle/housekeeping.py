@@ -1,0 +1,21 @@
+"""What is forgotten in the night: rows about people's logins that have served their time."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ddsd.access import System
+from ddsd.files import grants
+from ddsd.users import limits, links, sessions
+from ddsd.work import Services, transaction
+
+FORGET_OLD_LOGINS: Final = "forget_old_logins"
+
+
+async def forget_old_logins(services: Services, _subject: str) -> None:
+    """Remove ended sessions, attempt windows, set-password links and store keys whose time is over."""
+    async with transaction(services, System()) as work:
+        await sessions.forget_old(work)
+        await limits.forget_old(work)
+        await links.forget_old(work)
+        await grants.forget_expired(work)

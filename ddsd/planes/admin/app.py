@@ -1,0 +1,65 @@
+"""The admin plane as an ASGI application. Every route is behind the door; a route added here is, too."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from litestar import Litestar, Request, Router
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+
+from ddsd import log
+from ddsd.access import Operator
+from ddsd.contract.words import API_VERSION
+from ddsd.errors import DdsError
+from ddsd.planes.admin import refusals
+from ddsd.planes.admin.condition import Started
+from ddsd.planes.admin.door import Door, operator_of
+from ddsd.planes.admin.routes import mails, projects, service, units, users
+from ddsd.work import Services
+
+MAX_BODY_BYTES: Final = 1024 * 1024
+
+HANDLERS: Final = (
+    service.show_status,
+    service.show_revision,
+    units.list_units,
+    units.create_unit,
+    users.list_users,
+    users.create_user,
+    projects.list_projects,
+    mails.list_mails,
+    mails.show_mail,
+)
+
+
+def build(services: Services) -> Litestar:
+    """Make the application. Serve it with :class:`ddsd.planes.admin.peer.PeerProtocol`, or it refuses everybody.
+
+    Raises:
+        ConfigurationError: the admin group does not exist.
+    """
+    started = Started(services.clock.now())
+    return Litestar(
+        [Router(f"/{API_VERSION}", route_handlers=HANDLERS)],
+        guards=[Door.for_group(services.settings.listen.admin_group).admit],
+        dependencies={
+            "services": Provide(lambda: services, sync_to_thread=False),
+            "started": Provide(lambda: started, sync_to_thread=False),
+            "operator": Provide(_operator, sync_to_thread=False),
+        },
+        exception_handlers={
+            DdsError: refusals.domain_error,
+            HTTPException: refusals.http_error,
+            Exception: refusals.bug,
+        },
+        request_max_body_size=MAX_BODY_BYTES,
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+def _operator(request: Request[Any, Any, Any]) -> Operator:
+    operator = operator_of(request)
+    log.acting_as(operator.label)
+    return operator

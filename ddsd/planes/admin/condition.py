@@ -1,0 +1,99 @@
+"""How the service is, gathered from its parts. A part that is away is told of, it does not fail the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from importlib.metadata import version
+from typing import Any, Final
+
+from sqlalchemy import func, select
+
+from ddsd.contract import admin as wire
+from ddsd.db import revision
+from ddsd.db.base import Table
+from ddsd.errors import StoreRefused, StoreUnavailable
+from ddsd.jobs.tables import Job, JobState
+from ddsd.mail.tables import Mail, MailState
+from ddsd.projects.tables import Project
+from ddsd.storage.port import ObjectStore
+from ddsd.units.tables import Unit
+from ddsd.users.tables import User
+from ddsd.work import Services, Work
+
+_PATIENCE_S: Final = 5
+
+
+@dataclass(frozen=True)
+class Started:
+    """When this daemon began to serve."""
+
+    at: datetime
+
+
+async def status(work: Work, started: Started) -> wire.Status:
+    """Ask every part how it is.
+
+    Raises:
+        DatabaseUnavailable: the database is away; nothing can be said of the rest.
+    """
+    settings = work.services.settings
+    return wire.Status(
+        version=version("ddsd"),
+        facility=settings.instance.facility,
+        demo=settings.instance.demo,
+        public_url=settings.instance.public_url,
+        started_at=started.at,
+        uptime_s=int((work.now - started.at).total_seconds()),
+        database=await _database(work.services),
+        store=await _store(work.services),
+        mail=await _mail(work),
+        jobs=await _by_state(work, Job, JobState),
+        units=await _count(work, Unit),
+        users=await _count(work, User),
+        projects=await _count(work, Project),
+    )
+
+
+async def _database(services: Services) -> wire.DatabaseStatus:
+    kind = "sqlite" if services.database.is_sqlite else "postgresql"
+    at = await revision.current(services.database)
+    return wire.DatabaseStatus(kind=kind, revision=at, head=revision.head())
+
+
+async def _store(services: Services) -> wire.StoreStatus:
+    problem = await _store_problem(services.store)
+    kind = services.settings.store.kind.value
+    return wire.StoreStatus(kind=kind, answers=not problem, problem=problem)
+
+
+async def _store_problem(store: ObjectStore) -> str:
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await store.probe()
+    except TimeoutError:
+        return f"It did not answer within {_PATIENCE_S} seconds."
+    except (StoreUnavailable, StoreRefused) as wrong:
+        return wrong.message
+    return ""
+
+
+async def _mail(work: Work) -> wire.MailStatus:
+    return wire.MailStatus(
+        kind=work.services.settings.mail.kind.value,
+        sends=work.services.post.sends,
+        letters=await _by_state(work, Mail, MailState),
+    )
+
+
+async def _count(work: Work, table: type[Table]) -> int:
+    return await work.session.scalar(select(func.count()).select_from(table)) or 0
+
+
+async def _by_state(work: Work, table: type[Table], states: type[StrEnum]) -> dict[str, int]:
+    state: Any = table.columns().state
+    found = await work.session.execute(select(state, func.count()).group_by(state))
+    counts: dict[StrEnum, int] = dict(found.all())
+    return {one.value: counts.get(one, 0) for one in states}

@@ -1,0 +1,90 @@
+"""The domain's values as the admin plane's wire models, and back."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ddsd.access import Role
+from ddsd.contract import admin as wire
+from ddsd.contract import words
+from ddsd.mail.outbox import Envelope, LetterView
+from ddsd.projects.overview import Load, ProjectRow
+from ddsd.units.units import UnitRow
+from ddsd.users.accounts import NewAccount
+from ddsd.users.tables import User
+
+ROLES: Final = {word: Role[word.name] for word in words.Role}
+ROLE_WORDS: Final = {role: word for word, role in ROLES.items()}
+
+
+def unit(row: UnitRow, load: Load) -> wire.Unit:
+    """Show a unit with what it has."""
+    return wire.Unit(
+        public_id=row.public_id,
+        name=row.name,
+        external_display_name=row.external_display_name,
+        contact_email=row.contact_email,
+        internal_ref=row.internal_ref,
+        days_in_available=row.days_in_available,
+        days_in_expired=row.days_in_expired,
+        quota_bytes=row.quota_bytes,
+        warning_level=row.warning_level,
+        bytes_stored=load.bytes_stored,
+        users=load.users,
+        projects=load.projects,
+        created_at=row.created_at,
+    )
+
+
+def project(row: ProjectRow) -> wire.Project:
+    """Show a project."""
+    return wire.Project(
+        public_id=row.public_id,
+        unit=row.unit_public_id,
+        title=row.title,
+        status=row.status.value,
+        deadline=row.deadline,
+        file_count=row.file_count,
+        bytes_stored=row.bytes_stored,
+        bytes_original=row.bytes_original,
+        created_at=row.created_at,
+    )
+
+
+def mail(row: Envelope) -> wire.Mail:
+    """Show a letter without its text."""
+    return wire.Mail(
+        id=row.id,
+        kind=row.kind,
+        recipient=row.recipient,
+        subject=row.subject,
+        state=row.state.value,
+        attempts=row.attempts,
+        created_at=row.created_at,
+        sent_at=row.sent_at,
+        last_error=row.last_error,
+    )
+
+
+def letter(view: LetterView) -> wire.Letter:
+    """Show a letter with its text, or why that is withheld."""
+    return wire.Letter(mail=mail(view.envelope), text=view.text, withheld=view.withheld)
+
+
+def user(account: User, email: str, unit_public_id: str | None) -> wire.User:
+    """Show an account."""
+    return wire.User(
+        username=account.username,
+        name=account.name,
+        email=email,
+        role=ROLE_WORDS[account.role],
+        unit=unit_public_id,
+        active=account.active,
+        has_password=account.auth_verifier is not None,
+        created_at=account.created_at,
+    )
+
+
+def new_user(made: NewAccount) -> wire.NewUser:
+    """Show the link of a new account: the only time anybody sees it."""
+    return wire.NewUser(username=made.user.username, link=made.link, link_hours=made.link_hours)

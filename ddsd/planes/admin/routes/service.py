@@ -1,0 +1,31 @@
+"""The service as a whole: how it is, and where its database is."""
+
+from __future__ import annotations
+
+from litestar import get
+from litestar.di import NamedDependency
+
+from ddsd.access import Operator
+from ddsd.contract import admin as wire
+from ddsd.db import revision
+from ddsd.planes.admin import condition
+from ddsd.planes.admin.condition import Started
+from ddsd.work import Services, reading
+
+
+@get("/status")
+async def show_status(
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+    started: NamedDependency[Started],
+) -> wire.Status:
+    """Tell how the service is."""
+    async with reading(services, operator) as work:
+        return await condition.status(work, started)
+
+
+@get("/db/revision")
+async def show_revision(services: NamedDependency[Services]) -> wire.Revision:
+    """Tell where the database is, and where this daemon needs it."""
+    at = await revision.current(services.database)
+    return wire.Revision(current=at, head=revision.head())

@@ -1,0 +1,206 @@
+"""Making and listing units.
+
+Invariant: every name a unit's projects and buckets will ever get from it is one that an object store accepts.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.exc import IntegrityError
+
+from ddsd.audit import trail
+from ddsd.errors import AlreadyExists, InvalidFields
+from ddsd.units.tables import Unit
+from ddsd.work import Work
+
+MAX_PUBLIC_ID: Final = 50
+MAX_TEXT: Final = 255
+MAX_DAYS_AVAILABLE: Final = 90
+MAX_DAYS_EXPIRED: Final = 30
+MAX_QUOTA_BYTES: Final = 2**63 - 1
+MAX_BUCKET: Final = 63
+# Wire contract, section 4: "{internal_ref}{counter:05d}-{18 digits of time}-{8 hex digits}".
+BUCKET_TAIL: Final = 5 + 1 + 18 + 1 + 8
+MAX_INTERNAL_REF: Final = MAX_BUCKET - BUCKET_TAIL
+
+_NAME = re.compile(r"[A-Za-z0-9.-]+")
+_MAX_DOTS = 2
+
+
+@dataclass(frozen=True)
+class UnitRow:
+    """A unit as operators list it. What it holds is told by :mod:`ddsd.projects.overview`."""
+
+    public_id: str
+    name: str
+    external_display_name: str
+    contact_email: str
+    internal_ref: str
+    days_in_available: int
+    days_in_expired: int
+    quota_bytes: int
+    warning_level: float
+    created_at: datetime
+
+
+async def create(
+    work: Work,
+    *,
+    public_id: str,
+    name: str,
+    external_display_name: str,
+    contact_email: str,
+    internal_ref: str | None = None,
+    days_in_available: int = MAX_DAYS_AVAILABLE,
+    days_in_expired: int = MAX_DAYS_EXPIRED,
+    quota_bytes: int = 0,
+    warning_level: float = 0.8,
+) -> Unit:
+    """Add a unit.
+
+    Args:
+        work: the transaction.
+        public_id: 1 to 50 of ``A-Za-z0-9.-`` (wire contract, section 11); the name everybody uses for it.
+        name: the unit's own name, unique.
+        external_display_name: how researchers see it.
+        contact_email: whom they ask. That the address takes mail is not checked.
+        internal_ref: what its project IDs and buckets begin with, at most 30 characters of the same
+            alphabet; ``None`` means the public ID.
+        days_in_available: 1 to 90, for projects that do not say.
+        days_in_expired: 1 to 30, likewise.
+        quota_bytes: 0 means none.
+        warning_level: fraction of the quota, over 0 and at most 1.
+
+    Raises:
+        InvalidFields: what does not fit, every field at once.
+        AlreadyExists: the public ID, the name or the internal reference is another unit's; case does not matter.
+    """
+    unit = Unit(
+        public_id=public_id.strip(),
+        name=name.strip(),
+        external_display_name=external_display_name.strip(),
+        contact_email=contact_email.strip(),
+        internal_ref=(public_id if internal_ref is None else internal_ref).strip(),
+        days_in_available=days_in_available,
+        days_in_expired=days_in_expired,
+        quota_bytes=quota_bytes,
+        warning_level=warning_level,
+        created_at=work.now,
+    )
+    _check(unit)
+    await _require_new(work, unit)
+    work.session.add(unit)
+    try:
+        await work.session.flush()
+    except IntegrityError as wrong:
+        raise AlreadyExists("Another unit took one of these names just now.") from wrong
+    trail.record(work, "unit.create", unit.public_id, name=unit.name, quota_bytes=quota_bytes)
+    return unit
+
+
+async def listing(work: Work) -> list[UnitRow]:
+    """Return every unit, by public ID."""
+    found = await work.session.scalars(select(Unit).order_by(Unit.columns().public_id))
+    return [row(unit) for unit in found]
+
+
+def row(unit: Unit) -> UnitRow:
+    """Return a unit as it is listed."""
+    return UnitRow(
+        public_id=unit.public_id,
+        name=unit.name,
+        external_display_name=unit.external_display_name,
+        contact_email=unit.contact_email,
+        internal_ref=unit.internal_ref,
+        days_in_available=unit.days_in_available,
+        days_in_expired=unit.days_in_expired,
+        quota_bytes=unit.quota_bytes,
+        warning_level=unit.warning_level,
+        created_at=unit.created_at,
+    )
+
+
+def _check(unit: Unit) -> None:
+    found = {
+        "public_id": why_not_a_name(unit.public_id, MAX_PUBLIC_ID),
+        "internal_ref": why_not_a_name(unit.internal_ref, MAX_INTERNAL_REF),
+        "name": _why_not_a_text(unit.name),
+        "external_display_name": _why_not_a_text(unit.external_display_name),
+        "contact_email": _why_not_an_address(unit.contact_email),
+        "days_in_available": _why_not_days(unit.days_in_available, MAX_DAYS_AVAILABLE),
+        "days_in_expired": _why_not_days(unit.days_in_expired, MAX_DAYS_EXPIRED),
+        "quota_bytes": _why_not_a_quota(unit.quota_bytes),
+        "warning_level": [] if 0 < unit.warning_level <= 1 else ["must be over 0 and at most 1."],
+    }
+    wrong = {field: why for field, why in found.items() if why}
+    if wrong:
+        raise InvalidFields(wrong)
+
+
+def why_not_a_name(text: str, longest: int) -> list[str]:
+    """Say everything that keeps ``text`` from being a public ID or internal reference (wire contract, section 11)."""
+    why = []
+    if not _NAME.fullmatch(text):
+        why.append("may only hold the letters A-Z and a-z, digits, '.' and '-', and not be empty.")
+    if len(text) > longest:
+        why.append(f"may have at most {longest} characters, not {len(text)}.")
+    if text.startswith((".", "-")):
+        why.append("may not start with '.' or '-'.")
+    if text.count(".") > _MAX_DOTS:
+        why.append(f"may have at most {_MAX_DOTS} dots.")
+    if any(pair in text for pair in ("..", ".-", "-.")):
+        why.append("may not have a '.' next to another '.' or to a '-': no bucket may.")
+    if text.lower().startswith("xn--"):
+        why.append("may not start with 'xn--'.")
+    return why
+
+
+def _why_not_a_text(text: str) -> list[str]:
+    if not text:
+        return ["may not be empty."]
+    if len(text) > MAX_TEXT:
+        return [f"may have at most {MAX_TEXT} characters, not {len(text)}."]
+    return [] if text.isprintable() else ["may not hold line breaks or control characters."]
+
+
+def _why_not_an_address(text: str) -> list[str]:
+    try:
+        validate_email(text, check_deliverability=False, test_environment=True)
+    except EmailNotValidError as wrong:
+        return [f"is no e-mail address: {wrong}"]
+    return _why_not_a_text(text)
+
+
+def _why_not_days(days: int, most: int) -> list[str]:
+    return [] if 1 <= days <= most else [f"must be from 1 to {most} days."]
+
+
+def _why_not_a_quota(size_bytes: int) -> list[str]:
+    if 0 <= size_bytes <= MAX_QUOTA_BYTES:
+        return []
+    return ["must be 0 (none) or more, and less than 8 EiB."]
+
+
+async def _require_new(work: Work, unit: Unit) -> None:
+    columns = Unit.columns()
+    for what, column, value in (
+        ("public ID", columns.public_id, unit.public_id),
+        ("name", columns.name, unit.name),
+        ("internal reference", columns.internal_ref, unit.internal_ref),
+    ):
+        other = await work.session.scalar(select(columns.public_id).where(_same(column, value)))
+        if other is not None:
+            raise AlreadyExists(
+                f"There is already a unit with the {what} '{value}': {other}. Choose another.",
+                unit=other,
+            )
+
+
+def _same(column: ColumnElement[str], value: str) -> ColumnElement[bool]:
+    return func.lower(column) == func.lower(value)

@@ -1,0 +1,183 @@
+"""What an operator types, and what comes of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from importlib.metadata import version
+
+import pytest
+
+from ddsd.db import revision
+from ddsd.mail import outbox
+from ddsd.projects.status import Status
+from ddsd.work import Work
+from tests.admin.serving import AdminPlane
+from tests.builders import NOON, a_project, a_unit
+from tests.ctl.conftest import Ctl
+
+CREATE_GENOMICS = (
+    "unit",
+    "create",
+    "genomics",
+    "--name",
+    "Genomics Platform",
+    "--contact",
+    "delivery@example.org",
+)
+CREATE_MARIA = (
+    "user",
+    "create",
+    "maria",
+    "--name",
+    "Maria Berg",
+    "--email",
+    "maria@example.org",
+    "--role",
+    "unit-admin",
+    "--unit",
+    "genomics",
+)
+
+
+async def two_projects(work: Work) -> None:
+    unit = await a_unit(work.session, public_id="imaging", name="[bold]Imaging[/bold]")
+    await a_project(work.session, unit, title="Old \x1b[31mand red")
+    await a_project(
+        work.session,
+        unit,
+        title="New",
+        status=Status.AVAILABLE,
+        deadline=NOON + timedelta(days=30),
+        created_at=NOON + timedelta(hours=1),
+        file_count=3,
+        bytes_stored=5 * 1024**3,
+    )
+
+
+async def a_letter(work: Work) -> int:
+    mail = await outbox.write(
+        work,
+        "one_time_code",
+        "maria@example.org",
+        secret=True,
+        name="Maria Berg",
+        username="maria",
+        code="12345678",
+        minutes="15",
+    )
+    return mail.id
+
+
+def test_status_as_a_process_says_what_is_there(ctl: Ctl) -> None:
+    ended = ctl.process("status")
+    assert (ended.code, ended.err) == (0, "")
+    lines = dict(line.split("  ", 1) for line in ended.out.splitlines())
+    said = {title: text.strip() for title, text in lines.items()}
+    assert said["version"] == version("ddsd")
+    assert said["database"] == f"sqlite, revision {revision.head()}"
+    assert said["store"] == "embedded, answers"
+    assert said["mail"].startswith("outbox: nothing is sent")
+
+
+def test_status_says_plainly_that_the_store_is_away(ctl: Ctl, plane: AdminPlane) -> None:
+    plane.store.away = True
+    ended = ctl("status")
+    assert ended.code == 0
+    assert "DOES NOT ANSWER" in ended.out
+
+
+def test_a_unit_is_made_and_listed(ctl: Ctl) -> None:
+    made = ctl(*CREATE_GENOMICS, "--quota", "20TB")
+    assert made.code == 0
+    assert "internal reference  genomics" in made.out
+    assert "ddsctl user create USERNAME --role unit-admin --unit genomics" in made.err
+    listed = ctl("unit", "ls", "--tsv").out.splitlines()
+    assert listed == [
+        "unit\tname\tcontact\tusers\tprojects\tstored\tquota",
+        "genomics\tGenomics Platform\tdelivery@example.org\t0\t0\t0\t20000000000000",
+    ]
+
+
+def test_researchers_see_the_units_name_unless_another_is_given(ctl: Ctl) -> None:
+    made = ctl(*CREATE_GENOMICS, "--json").json
+    assert isinstance(made, dict)
+    assert made["external_display_name"] == "Genomics Platform"
+    assert (made["days_in_available"], made["days_in_expired"]) == (90, 30)
+
+
+def test_an_account_is_made_with_a_link_and_told_what_to_do_with_it(ctl: Ctl) -> None:
+    ctl(*CREATE_GENOMICS)
+    made = ctl(*CREATE_MARIA)
+    assert made.code == 0
+    assert "/set-password#" in made.out
+    assert "Send this link to Maria Berg (maria@example.org) alone" in made.out
+
+
+def test_an_account_in_json_is_only_json(ctl: Ctl) -> None:
+    ctl(*CREATE_GENOMICS)
+    made = ctl(*CREATE_MARIA, "--json").json
+    assert isinstance(made, dict)
+    assert set(made) == {"username", "link", "link_hours"}
+
+
+def test_no_command_takes_a_password(ctl: Ctl) -> None:
+    ctl(*CREATE_GENOMICS)
+    assert ctl(*CREATE_MARIA, "--password", "secret").code == 2
+
+
+def test_projects_are_listed_as_a_table(ctl: Ctl, plane: AdminPlane) -> None:
+    plane.work(two_projects)
+    header, new, old = ctl("project", "ls").out.splitlines()
+    assert header.split() == ["project", "unit", "title", "status", "deadline", "files", "stored"]
+    assert " ".join(new.split()) == (
+        "imaging00002 imaging New Available 2026-04-01 12:00 UTC 3 5.0 GiB"
+    )
+    assert "In Progress" in old
+
+
+def test_projects_of_one_unit_in_json(ctl: Ctl, plane: AdminPlane) -> None:
+    plane.work(two_projects)
+    found = ctl("project", "ls", "--unit", "imaging", "--json").json
+    assert isinstance(found, list)
+    assert [one["deadline"] for one in found] == ["2026-04-01T12:00:00Z", None]
+
+
+def test_what_others_wrote_cannot_steer_the_terminal(ctl: Ctl, plane: AdminPlane) -> None:
+    plane.work(two_projects)
+    for form in ((), ("--tsv",), ("--json",)):
+        ended = ctl.process("project", "ls", *form, FORCE_COLOR="", TERM="xterm-256color")
+        assert "\x1b" not in ended.out
+        assert "[31mand red" in ended.out
+    assert "[bold]Imaging[/bold]" in ctl("unit", "ls").out
+
+
+def test_letters_are_listed_and_shown(ctl: Ctl, plane: AdminPlane) -> None:
+    number = plane.work(a_letter)
+    assert "maria@example.org" in ctl("mail", "ls").out
+    assert "There are no letters." in ctl("mail", "ls", "--to", "other@example.org").err
+    shown = ctl("mail", "show", str(number))
+    assert shown.code == 0
+    assert "12345678" in shown.out
+
+
+def test_the_revision_is_shown(ctl: Ctl) -> None:
+    assert ctl("db", "current", "--json").json == {
+        "current": revision.head(),
+        "head": revision.head(),
+    }
+
+
+@pytest.mark.parametrize("words", [("--json", "unit", "ls"), ("unit", "ls", "--json")])
+def test_json_may_stand_before_or_after_the_command(ctl: Ctl, words: tuple[str, ...]) -> None:
+    assert ctl(*words).json == []
+
+
+def test_json_and_tsv_exclude_each_other(ctl: Ctl) -> None:
+    assert ctl("unit", "ls", "--json", "--tsv").code == 2
+
+
+def test_an_empty_list_prints_nothing_but_a_hint(ctl: Ctl) -> None:
+    for words in (("unit", "ls"), ("project", "ls"), ("mail", "ls")):
+        ended = ctl(*words)
+        assert (ended.code, ended.out) == (0, "")
+        assert ended.err.startswith("There are no ")

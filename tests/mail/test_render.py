@@ -1,0 +1,115 @@
+"""What every letter says, whatever is in its facts."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+import jinja2
+import pytest
+
+from ddsd.mail.render import common_facts, kinds, render
+from tests.mail.builders import settings
+
+DEADLINE: Final = "2026-11-29 23:59:59 UTC"
+LINK: Final = "https://dds.core.example/invites/u1#s3cret-_x"
+FACTS: Final[dict[str, dict[str, str]]] = {
+    "one_time_code": {"code": "01234567", "minutes": "15"},
+    "set_password": {"link": LINK, "hours": "72", "username": "kim"},
+    "invite": {
+        "link": LINK,
+        "inviter": "Genomics Unit",
+        "days": "7",
+        "unit_contact": "u@x.example",
+    },
+    "project_released": {
+        "title": "Fern genome",
+        "public_id": "unit00001",
+        "unit": "Genomics Unit",
+        "unit_contact": "u@x.example",
+        "deadline": DEADLINE,
+    },
+}
+SUBJECTS: Final = {
+    "one_time_code": "DDS One-Time Authentication Code",
+    "set_password": "Set the password of your account in the Sequencing Core",
+    "invite": "Genomics Unit invites you to the Sequencing Core",
+    "project_released": "Project made available by Genomics Unit in the Sequencing Core",
+}
+COMMANDS: Final = ("dds ls -p unit00001", "dds data get -p unit00001 -a --verify-checksum")
+NASTY: Final = (
+    "Åsa & <script>alert(1)</script>\r\nBcc: victim@x.example\n\n\x00\x1b[31m{{ 7*7 }}{% raw %}"
+    '\u2028\u202egnp.exe\ud800 =?utf-8?q?a=0ABcc:v?= "quoted" 日本語'
+)
+ALL_KINDS: Final = sorted(kinds())
+
+
+def facts(kind: str) -> dict[str, str]:
+    return common_facts(settings()) | FACTS[kind]
+
+
+def test_every_kind_is_tried_here() -> None:
+    assert set(FACTS) == kinds()
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_the_subject_is_what_stock_users_know(kind: str) -> None:
+    assert render(kind, facts(kind)).subject == SUBJECTS[kind]
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_text_and_html_state_every_fact_and_whom_to_ask(kind: str) -> None:
+    letter = render(kind, facts(kind))
+    for fact in [*FACTS[kind].values(), "Sequencing Core", "help@core.example"]:
+        assert fact in letter.text
+        assert fact in letter.html
+
+
+def test_a_release_states_the_two_commands_each_on_a_line_of_its_own() -> None:
+    letter = render("project_released", facts("project_released"))
+    for command in COMMANDS:
+        assert command in [line.strip() for line in letter.text.splitlines()]
+        assert f">{command}</pre>" in letter.html
+
+
+def test_an_invite_by_somebody_without_a_unit_names_the_facility_contact() -> None:
+    without = {name: fact for name, fact in facts("invite").items() if name != "unit_contact"}
+    assert "ask Genomics Unit or write to help@core.example" in render("invite", without).text
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_nasty_facts_add_no_line_no_element_and_no_control_character(kind: str) -> None:
+    harmless = render(kind, facts(kind))
+    nasty = render(kind, dict.fromkeys(facts(kind), NASTY))
+    assert len(nasty.text.splitlines()) == len(harmless.text.splitlines())
+    assert len(re.findall("<[a-z]", nasty.html)) == len(re.findall("<[a-z]", harmless.html))
+    assert len(nasty.subject.splitlines()) == 1
+    for part in (nasty.subject, nasty.text, nasty.html):
+        assert not [c for c in part if unicodedata.category(c) in {"Cc", "Cs", "Zl"} and c != "\n"]
+        assert "\u202e" not in part
+        assert "49" not in part.replace("Bcc", "")
+        part.encode()
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_html_loads_nothing_and_runs_nothing(kind: str) -> None:
+    assert not re.search(
+        r"<(img|script|link|iframe|object|form)|url\(|src=|@import|\son\w+=",
+        render(kind, facts(kind)).html,
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing"), [(kind, fact) for kind in ALL_KINDS for fact in FACTS[kind]]
+)
+def test_a_letter_without_a_needed_fact_is_not_rendered(kind: str, missing: str) -> None:
+    if (kind, missing) == ("invite", "unit_contact"):
+        return
+    with pytest.raises(jinja2.UndefinedError, match=missing):
+        render(kind, {name: fact for name, fact in facts(kind).items() if name != missing})
+
+
+def test_an_unknown_kind_is_an_error() -> None:
+    with pytest.raises(jinja2.TemplateNotFound):
+        render("birthday", facts("invite"))
