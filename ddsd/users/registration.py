@@ -18,12 +18,12 @@ from sqlalchemy.exc import IntegrityError
 
 from ddsd.access import Nobody, Role
 from ddsd.audit import trail
+from ddsd.db.base import METADATA
 from ddsd.errors import AlreadyExists, InvalidFields, NotFound
 from ddsd.keys.hierarchy import KdfCost, MasterSplit
 from ddsd.keys.unlocked import unlock_by_link
 from ddsd.notices import maintenance
 from ddsd.secret import SecretBytes, SecretText
-from ddsd.tables import METADATA
 from ddsd.users import limits, links, passwords
 from ddsd.users.tables import Invite, User, UserEmail
 from ddsd.work import Services, Work, reading, transaction

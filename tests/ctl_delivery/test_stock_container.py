@@ -73,7 +73,7 @@ def test_we_open_what_the_stock_client_seals(
     source, blob = tmp_path / "original", tmp_path / "blob"
     source.write_bytes(ORIGINALS[name])
 
-    stored = sealed_by_stock(source, blob, compress=compress)
+    stored = sealed_by_stock(stock_python, source, blob, compress=compress)
 
     assert opened(stored) == ORIGINALS[name]
 
@@ -83,7 +83,7 @@ def test_our_zstd_frame_is_the_stock_clients_to_the_byte(
 ) -> None:
     source, blob = tmp_path / "original", tmp_path / "blob"
     source.write_bytes(original := random.Random(3).randbytes(1_000) * 400)
-    theirs = sealed_by_stock(source, blob, compress=True)
+    theirs = sealed_by_stock(stock_python, source, blob, compress=True)
     ours = sealed(original, compress=True)
 
     assert payload_of(ours) == payload_of(theirs)
@@ -93,8 +93,8 @@ def payload_of(stored: Stored) -> bytes:
     return opened_independently(replace(stored, facts=replace(stored.facts, compressed=False)))
 
 
-def sealed_by_stock(source: Path, blob: Path, *, compress: bool) -> Stored:
-    answer = json.loads(stock(stock_python, "seal", source, blob, PUBLIC_HEX, yes(compress)))
+def sealed_by_stock(python: Path, source: Path, blob: Path, *, compress: bool) -> Stored:
+    answer = json.loads(stock(python, "seal", source, blob, PUBLIC_HEX, yes(compress)))
     facts = ContainerFacts(
         size_original=source.stat().st_size,
         size_stored=blob.stat().st_size,
