@@ -18,12 +18,12 @@ from sqlalchemy.exc import IntegrityError
 
 from ddsd.access import Nobody, Role
 from ddsd.audit import trail
+from ddsd.db.base import METADATA
 from ddsd.errors import AlreadyExists, InvalidFields, NotFound
 from ddsd.keys.hierarchy import KdfCost, MasterSplit
 from ddsd.keys.unlocked import unlock_by_link
 from ddsd.notices import maintenance
 from ddsd.secret import SecretBytes, SecretText
-from ddsd.tables import METADATA
 from ddsd.users import limits, links, passwords
 from ddsd.users.tables import Invite, User, UserEmail
 from ddsd.work import Services, Work, reading, transaction
@@ -195,6 +195,7 @@ async def _hand_over(work: Work, invite_id: int, user_id: int) -> None:
     """Let every row that an invite holds be held by the user, whichever slice it belongs to.
 
     What was left behind would be removed with the invite, so no table is named here and none can be forgotten.
+    The daemon has imported them all: :mod:`ddsd.tables`.
     """
     for table in METADATA.sorted_tables:
         if {"invite_id", "user_id"} <= set(table.columns.keys()):
