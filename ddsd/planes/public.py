@@ -37,7 +37,7 @@ def build(services: Services) -> Litestar:
 
 def _answer_stray(request: Request[Any, Any, State], error: Exception) -> Response[Any]:
     """Answer what went wrong before a plane had the request, in the manner of the plane it was meant for."""
-    top = request.scope["path"].split("/")[1]
+    top = request.scope["path"].strip("/").partition("/")[0]
     handlers = v1.EXCEPTION_HANDLERS if top in {"api", "status"} else web.EXCEPTION_HANDLERS
     answer = next(handlers[kind] for kind in type(error).__mro__ if kind in handlers)
     return answer(request, error)

@@ -195,6 +195,7 @@ async def _hand_over(work: Work, invite_id: int, user_id: int) -> None:
     """Let every row that an invite holds be held by the user, whichever slice it belongs to.
 
     What was left behind would be removed with the invite, so no table is named here and none can be forgotten.
+    The daemon has imported them all: :mod:`ddsd.tables`.
     """
     for table in METADATA.sorted_tables:
         if {"invite_id", "user_id"} <= set(table.columns.keys()):

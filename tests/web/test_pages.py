@@ -99,6 +99,34 @@ async def test_an_unknown_page_is_a_page(world: World, path: str) -> None:
     assert page.one("h1").text == "There is no such page"
 
 
+@pytest.mark.parametrize("path", ["*", "", "x"])
+async def test_a_target_that_is_no_path_is_refused(world: World, path: str) -> None:
+    """HTTP allows ``*`` (RFC 9112, section 3.2.4), which httpx cannot send."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b""}
+
+    async def send_it(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [],
+        "scheme": "http",
+        "server": ("ddsd.test", 80),
+        "client": None,
+        "root_path": "",
+        "http_version": "1.1",
+    }
+    await world.app(scope, receive, send_it)
+    assert sent[0]["status"] in {200, 404}
+
+
 @pytest.mark.parametrize(
     "path", ["/api", "/api/v1/nothing", "/api/v3/nothing", "/api/v9/x", "/status/x"]
 )
@@ -183,6 +211,31 @@ async def test_only_forms_as_browsers_send_them_are_taken(
 ) -> None:
     answer = await world.http.post("/register", content=body, headers={"Content-Type": kind})
     read(answer, status=415)
+
+
+async def test_a_page_can_be_asked_for_without_its_body(world: World) -> None:
+    for path in ("/", "/register", "/set-password"):
+        assert (await world.http.head(path)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        ("multipart/form-data; boundary=x", 415),
+        ("application/json", 200),
+        ("application/x-www-form-urlencoded", 200),
+        ("", 200),
+    ],
+)
+async def test_what_is_sent_along_with_a_get_is_not_stumbled_over(
+    world: World, kind: str, status: int
+) -> None:
+    head = b'Content-Disposition: form-data; name="a"\r\nContent-Type: text/plain; charset=zz'
+    part = b"--x\r\n" + head + b"\r\n\r\nb\r\n--x--\r\n"
+    answer = await world.http.request(
+        "GET", "/register", content=part, headers={"Content-Type": kind} if kind else {}
+    )
+    read(answer, status=status)
 
 
 async def test_a_form_that_is_too_large_is_refused_with_a_page(world: World) -> None:

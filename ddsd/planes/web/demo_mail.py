@@ -9,13 +9,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from litestar import Response, get
+from litestar import Response, route
 from litestar.params import FromPath
 
 from ddsd.access import System
 from ddsd.errors import NotFound
 from ddsd.mail import outbox
-from ddsd.planes.web.page import WebRequest, page, services_of
+from ddsd.planes.web.page import SHOWING, WebRequest, page, services_of
 from ddsd.work import reading
 
 SHOWN: Final = 1000
@@ -30,7 +30,7 @@ class Piece:
     path: str
 
 
-@get("/demo/mail")
+@route("/demo/mail", http_method=SHOWING)
 async def listing(request: WebRequest) -> Response[str]:
     """List the newest letters, newest first."""
     async with reading(services_of(request), System()) as work:
@@ -38,7 +38,7 @@ async def listing(request: WebRequest) -> Response[str]:
     return page(request, "demo_mail.html", letters=letters, shown=SHOWN)
 
 
-@get("/demo/mail/{mail_id:int}")
+@route("/demo/mail/{mail_id:int}", http_method=SHOWING)
 async def letter(request: WebRequest, mail_id: FromPath[int]) -> Response[str]:
     """Show one letter as text, its links to this service to be followed.
 

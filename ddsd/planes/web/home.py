@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from litestar import Response, get
+from litestar import Response, route
 
-from ddsd.planes.web.page import WebRequest, page
+from ddsd.planes.web.page import SHOWING, WebRequest, page
 
 
-@get("/", sync_to_thread=False)
+@route("/", http_method=SHOWING, sync_to_thread=False)
 def home(request: WebRequest) -> Response[str]:
     """Show it."""
     return page(request, "home.html")

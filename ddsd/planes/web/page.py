@@ -11,7 +11,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Request, Response
 from litestar.datastructures import State
-from litestar.enums import MediaType
+from litestar.enums import HttpMethod, MediaType
 from litestar.template.base import csrf_token
 
 from ddsd.planes.web import assets
@@ -39,6 +39,9 @@ _ENVIRONMENT: Final = Environment(
 )
 _STOCK_CLIENT_REACHES: Final = "http://127.0.0.1:5000"
 """Where the stock client looks for a service with ``DDS_CLI_ENV=development`` (wire contract, section 1)."""
+
+SHOWING: Final = (HttpMethod.GET, HttpMethod.HEAD)
+"""The methods of a page that changes nothing; the server leaves the body out of an answer to HEAD."""
 
 Problems = Mapping[str, Sequence[str]]
 """What is wrong, by the name of the form's field; under ``""`` what concerns no single field."""

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from litestar import Response, get, post
+from litestar import Response, post, route
 
 from ddsd.errors import DdsError, InvalidFields, NotFound
 from ddsd.planes.web import forms, refusals
 from ddsd.planes.web.forms import Form
-from ddsd.planes.web.page import WebRequest, page, services_of
+from ddsd.planes.web.page import SHOWING, WebRequest, page, services_of
 from ddsd.users import registration
 from ddsd.users.registration import Applicant, Invitation
 from ddsd.users.tables import User
 
 
-@get("/register", sync_to_thread=False)
+@route("/register", http_method=SHOWING, sync_to_thread=False)
 def show(request: WebRequest) -> Response[str]:
     """Show the form that takes the link's code, which is in the fragment: the script sends it on by itself."""
     return page(request, "register_open.html", code="", problems={})
 
 
-@post("/register/open", status_code=200, request_max_body_size=forms.MOST_BODY_BYTES)
+@post("/register/open", status_code=200)
 async def open_invitation(request: WebRequest) -> Response[str]:
     """Show the form that makes the account."""
     form = await forms.read(request)
@@ -30,7 +30,7 @@ async def open_invitation(request: WebRequest) -> Response[str]:
     return _show_form(request, form, invitation, None)
 
 
-@post("/register", status_code=200, request_max_body_size=forms.MOST_BODY_BYTES)
+@post("/register", status_code=200)
 async def submit(request: WebRequest) -> Response[str]:
     """Make the account, or show the form again with what is wrong."""
     form = await forms.read(request)

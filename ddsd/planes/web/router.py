@@ -26,6 +26,7 @@ def build(services: Services) -> list[Router]:
         Router(
             path="/",
             route_handlers=[*_PAGES, *(_DEMO_PAGES if demo else [])],
+            request_max_body_size=forms.MOST_BODY_BYTES,
             middleware=forms.protection(services),
             exception_handlers=EXCEPTION_HANDLERS,
         ),

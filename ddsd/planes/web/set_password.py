@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from litestar import Response, get, post
+from litestar import Response, post, route
 
 from ddsd.errors import DdsError
 from ddsd.planes.web import forms, refusals
-from ddsd.planes.web.page import WebRequest, page, services_of
+from ddsd.planes.web.page import SHOWING, WebRequest, page, services_of
 from ddsd.users import links
 
 
-@get("/set-password", sync_to_thread=False)
+@route("/set-password", http_method=SHOWING, sync_to_thread=False)
 def show(request: WebRequest) -> Response[str]:
     """Show the form; the link's code is in the fragment, which only the browser sees."""
     return page(request, "set_password.html", code="", problems={})
 
 
-@post("/set-password", status_code=200, request_max_body_size=forms.MOST_BODY_BYTES)
+@post("/set-password", status_code=200)
 async def submit(request: WebRequest) -> Response[str]:
     """Set the password, or show the form again with what is wrong."""
     form = await forms.read(request)
