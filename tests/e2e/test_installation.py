@@ -76,16 +76,18 @@ async def make_delivery(installation: Installation, directory: Path) -> list[str
     return seen
 
 
+async def ask(installation: Installation, path: str, headers: dict[str, str]) -> httpx.Response:
+    """Send one GET on the stock wire."""
+    async with httpx.AsyncClient(base_url=installation.url, trust_env=False) as http:
+        return await http.get(f"/api/v1{path}", headers={"X-CLI-Version": "2.15.1"} | headers)
+
+
 async def test_from_nothing_to_a_delivery_and_no_secret_in_the_log(
     installation: Installation, daemon: Daemon, people: list[str], tmp_path: Path
 ) -> None:
     codes = await make_delivery(installation, tmp_path)
-    with httpx.Client(base_url=installation.url, trust_env=False) as http:
-        wrong = http.get(
-            "/api/v1/user/info",
-            headers={"X-CLI-Version": "2.15.1", "Authorization": "Bearer eyJ.this-is-a-token"},
-        )
-        assert wrong.status_code == 401
+    wrong = await ask(installation, "/user/info", {"Authorization": "Bearer eyJ.this-is-a-token"})
+    assert wrong.status_code == 401
     assert len(daemon.requests(20)) >= 20
 
     log = daemon.log
@@ -121,8 +123,7 @@ async def test_without_mail_only_the_login_that_needs_a_code_is_refused(
         await make_delivery(installation, tmp_path)
     assert refused.value.status == 503
     assert "We could not send your one-time code right now" in refused.value.message
-    with httpx.Client(base_url=installation.url, trust_env=False) as http:
-        assert http.get("/api/v1/motd", headers={"X-CLI-Version": "2.15.1"}).status_code == 200
+    assert (await ask(installation, "/motd", {})).status_code == 200
     installation.mail.accept()
     await make_delivery(installation, tmp_path / "again")
     wait_until(
