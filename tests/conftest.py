@@ -28,6 +28,7 @@ from tests.parts.postgres import postgres_url as postgres_url
 from tests.parts.smtp import mail_server as mail_server
 from tests.parts.stock_client import stock_client_binary as stock_client_binary
 from tests.parts.stock_client import stock_client_of as stock_client_of
+from tests.parts.stock_client import stock_python as stock_python
 from tests.services import make_services
 from tests.world import World, make_world, populate
 

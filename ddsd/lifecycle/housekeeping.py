@@ -6,16 +6,17 @@ from typing import Final
 
 from ddsd.access import System
 from ddsd.files import grants
-from ddsd.users import limits, links, sessions
+from ddsd.users import invites, limits, links, sessions
 from ddsd.work import Services, transaction
 
 FORGET_OLD_LOGINS: Final = "forget_old_logins"
 
 
 async def forget_old_logins(services: Services, _subject: str) -> None:
-    """Remove ended sessions, attempt windows, set-password links and store keys whose time is over."""
+    """Remove ended sessions, attempt windows, links, invites and store keys whose time is over."""
     async with transaction(services, System()) as work:
         await sessions.forget_old(work)
         await limits.forget_old(work)
         await links.forget_old(work)
+        await invites.forget_old(work)
         await grants.forget_expired(work)

@@ -6,26 +6,29 @@ person registers, the pair becomes theirs, and with it everything that was wrapp
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import uuid
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
 
 from ddsd.access import Role
 from ddsd.audit import trail
+from ddsd.db.statements import affected
+from ddsd.errors import Busy
 from ddsd.keys.hierarchy import new_key_pair, new_secret, seal_for_link
 from ddsd.mail import outbox
+from ddsd.users import links
 from ddsd.users.accounts import normal_email
 from ddsd.users.tables import Invite
 from ddsd.work import Work
 
 
 async def find(work: Work, email: str) -> Invite | None:
-    """Return the invite that waits for this address."""
+    """Return the invite that waits for this address; one that has expired does not wait any more."""
+    table = Invite.columns()
     found = await work.session.execute(
-        select(Invite).where(Invite.columns().email == normal_email(email))
+        select(Invite).where(table.email == normal_email(email), table.expires_at > work.now)
     )
     return found.scalar_one_or_none()
 
@@ -33,7 +36,7 @@ async def find(work: Work, email: str) -> Invite | None:
 async def create(
     work: Work, *, email: str, role: Role, unit_id: int | None, inviter: str, unit_contact: str
 ) -> Invite:
-    """Make an invite and write the mail with its link.
+    """Make an invite and write the mail with its link; an expired one of the same address makes way.
 
     Args:
         work: the transaction.
@@ -45,6 +48,7 @@ async def create(
 
     Raises:
         InvalidInput: it is no e-mail address.
+        Busy: somebody else invites the same person at this moment.
     """
     address, secret, pair = normal_email(email), new_secret(), new_key_pair()
     uid = uuid.uuid4().hex
@@ -54,15 +58,14 @@ async def create(
         email=address,
         role=role,
         unit_id=unit_id,
-        secret_hash=hashlib.sha256(secret.reveal()).digest(),
+        secret_hash=links.hash_of(secret),
         public_key=pair.public,
         sealed_private_key=seal_for_link(pair.private, secret=secret, owner=uid),
         created_at=work.now,
         expires_at=work.now + timedelta(days=days),
     )
-    work.session.add(invite)
-    await work.session.flush()
-    text = base64.urlsafe_b64encode(secret.reveal()).decode().rstrip("=")
+    await _make_way(work, address)
+    await _add(work, invite)
     await outbox.write(
         work,
         "invite",
@@ -70,8 +73,31 @@ async def create(
         secret=True,
         inviter=inviter,
         unit_contact=unit_contact,
-        link=f"{work.services.settings.instance.public_url}/register#{text}",
+        link=links.address_of(work.services.settings.instance.public_url, "register", secret),
         days=str(days),
     )
     trail.record(work, "user.invite", address, role=role.value)
     return invite
+
+
+async def forget_old(work: Work) -> int:
+    """Remove invites that have expired, with the keys and projects that waited for them; return how many."""
+    gone = await work.session.execute(delete(Invite).where(Invite.columns().expires_at <= work.now))
+    return affected(gone)
+
+
+async def _make_way(work: Work, address: str) -> None:
+    table = Invite.columns()
+    await work.session.execute(
+        delete(Invite).where(table.email == address, table.expires_at <= work.now)
+    )
+
+
+async def _add(work: Work, invite: Invite) -> None:
+    work.session.add(invite)
+    try:
+        await work.session.flush()
+    except IntegrityError:
+        raise Busy(
+            f"Somebody else is inviting {invite.email} at this moment. Please try again."
+        ) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import subprocess
 from dataclasses import replace
@@ -15,13 +14,7 @@ import pytest
 from ddsctl.delivery.container import ContainerFacts
 from tests.ctl_delivery.containers import PROJECT, Stored, opened, opened_independently, sealed
 
-STOCK_PYTHON = Path(os.environ.get("DDSD_STOCK_PYTHON", "DDSD_STOCK_PYTHON is not set"))
 SCRIPT = Path(__file__).with_name("stock_container.py")
-
-pytestmark = pytest.mark.skipif(
-    not STOCK_PYTHON.exists(),
-    reason=f"no Python with the stock client in it: {STOCK_PYTHON}",
-)
 
 ORIGINALS = {
     "empty": b"",
@@ -34,9 +27,9 @@ PRIVATE_HEX = PROJECT.private_bytes_raw().hex().upper()
 PUBLIC_HEX = PROJECT.public_key().public_bytes_raw().hex().upper()
 
 
-def stock(*arguments: str | Path) -> str:
+def stock(python: Path, *arguments: str | Path) -> str:
     done = subprocess.run(
-        [STOCK_PYTHON, "-P", SCRIPT, *arguments], capture_output=True, text=True, check=False
+        [python, "-P", SCRIPT, *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -48,13 +41,24 @@ def yes(condition: bool) -> str:
 
 @pytest.mark.parametrize("compress", [True, False])
 @pytest.mark.parametrize("name", ORIGINALS)
-def test_the_stock_client_opens_what_we_seal(tmp_path: Path, name: str, compress: bool) -> None:
+def test_the_stock_client_opens_what_we_seal(
+    stock_python: Path, tmp_path: Path, name: str, compress: bool
+) -> None:
     stored = sealed(ORIGINALS[name], compress=compress)
     blob, target = tmp_path / "blob", tmp_path / "original"
     blob.write_bytes(stored.blob)
 
     facts = stored.facts
-    stock("open", blob, target, PRIVATE_HEX, facts.public_key_hex, facts.salt_hex, yes(compress))
+    stock(
+        stock_python,
+        "open",
+        blob,
+        target,
+        PRIVATE_HEX,
+        facts.public_key_hex,
+        facts.salt_hex,
+        yes(compress),
+    )
 
     assert target.read_bytes() == ORIGINALS[name]
 
@@ -63,19 +67,23 @@ def test_the_stock_client_opens_what_we_seal(tmp_path: Path, name: str, compress
     ("name", "compress"),
     [(name, True) for name in ORIGINALS] + [(name, False) for name in ORIGINALS if name != "empty"],
 )
-def test_we_open_what_the_stock_client_seals(tmp_path: Path, name: str, compress: bool) -> None:
+def test_we_open_what_the_stock_client_seals(
+    stock_python: Path, tmp_path: Path, name: str, compress: bool
+) -> None:
     source, blob = tmp_path / "original", tmp_path / "blob"
     source.write_bytes(ORIGINALS[name])
 
-    stored = sealed_by_stock(source, blob, compress=compress)
+    stored = sealed_by_stock(stock_python, source, blob, compress=compress)
 
     assert opened(stored) == ORIGINALS[name]
 
 
-def test_our_zstd_frame_is_the_stock_clients_to_the_byte(tmp_path: Path) -> None:
+def test_our_zstd_frame_is_the_stock_clients_to_the_byte(
+    stock_python: Path, tmp_path: Path
+) -> None:
     source, blob = tmp_path / "original", tmp_path / "blob"
     source.write_bytes(original := random.Random(3).randbytes(1_000) * 400)
-    theirs = sealed_by_stock(source, blob, compress=True)
+    theirs = sealed_by_stock(stock_python, source, blob, compress=True)
     ours = sealed(original, compress=True)
 
     assert payload_of(ours) == payload_of(theirs)
@@ -85,8 +93,8 @@ def payload_of(stored: Stored) -> bytes:
     return opened_independently(replace(stored, facts=replace(stored.facts, compressed=False)))
 
 
-def sealed_by_stock(source: Path, blob: Path, *, compress: bool) -> Stored:
-    answer = json.loads(stock("seal", source, blob, PUBLIC_HEX, yes(compress)))
+def sealed_by_stock(python: Path, source: Path, blob: Path, *, compress: bool) -> Stored:
+    answer = json.loads(stock(python, "seal", source, blob, PUBLIC_HEX, yes(compress)))
     facts = ContainerFacts(
         size_original=source.stat().st_size,
         size_stored=blob.stat().st_size,

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -25,7 +24,6 @@ EXPIRY = datetime(2026, 11, 29, 7, 0, 10, 300697, tzinfo=UTC)
 NOW = EXPIRY - timedelta(hours=168)
 SESSION = TokenContents(TokenPurpose.SESSION, "session-9", TOKEN_KEY, EXPIRY)
 PARTIAL = TokenContents(TokenPurpose.PARTIAL, "session-9", TOKEN_KEY)
-STOCK_PYTHON = os.environ.get("DDSD_STOCK_PYTHON", "")
 
 
 def header_of(token: str) -> dict[str, str]:
@@ -238,35 +236,28 @@ def test_token_key_shows_neither_in_contents_nor_in_the_token() -> None:
     assert plain not in seal_token(SESSION, key=KEY)
 
 
-@pytest.mark.skipif(
-    not (STOCK_PYTHON and Path(STOCK_PYTHON).exists()),
-    reason="DDSD_STOCK_PYTHON names no interpreter that has the stock client",
-)
-class TestStockClient:
-    """What the stock client does with a token, with its own library in its own interpreter."""
+def in_the_stock_client(python: Path, expression: str, token: str) -> str:
+    """Return what the stock client's own library, in its own interpreter, reads in a token."""
+    script = (
+        "import sys\n"
+        "from jwcrypto import jwt\n"
+        "import datetime\n"
+        "token = jwt.JWT(jwt=sys.stdin.read(), expected_type='JWE')\n"
+        "header = token.token.jose_header\n"
+        f"print({expression})\n"
+    )
+    ran = subprocess.run(
+        [python, "-c", script], input=token, capture_output=True, text=True, check=True, timeout=60
+    )
+    return ran.stdout.strip()
 
-    def ask(self, expression: str, token: str) -> str:
-        script = (
-            "import sys\n"
-            "from jwcrypto import jwt\n"
-            "import datetime\n"
-            "token = jwt.JWT(jwt=sys.stdin.read(), expected_type='JWE')\n"
-            "header = token.token.jose_header\n"
-            f"print({expression})\n"
-        )
-        ran = subprocess.run(
-            [STOCK_PYTHON, "-c", script],
-            input=token,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        return ran.stdout.strip()
 
-    def test_reads_the_expiry_without_a_key(self) -> None:
-        expression = "datetime.datetime.fromisoformat(header['exp']).isoformat()"
-        assert self.ask(expression, seal_token(SESSION, key=KEY)) == EXPIRY.isoformat()[:-6]
+def test_the_stock_client_reads_the_expiry_without_a_key(stock_python: Path) -> None:
+    expression = "datetime.datetime.fromisoformat(header['exp']).isoformat()"
+    read = in_the_stock_client(stock_python, expression, seal_token(SESSION, key=KEY))
+    assert read == EXPIRY.isoformat()[:-6]
 
-    def test_reads_the_partial_token(self) -> None:
-        assert self.ask("header['typ']", seal_token(PARTIAL, key=KEY)) == "dds-partial"
+
+def test_the_stock_client_reads_the_partial_token(stock_python: Path) -> None:
+    token = seal_token(PARTIAL, key=KEY)
+    assert in_the_stock_client(stock_python, "header['typ']", token) == "dds-partial"

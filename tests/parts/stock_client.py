@@ -217,6 +217,12 @@ def stock_client_binary() -> Path:
     return binary.absolute()
 
 
+@pytest.fixture(scope="session")
+def stock_python(stock_client_binary: Path) -> Path:
+    """The interpreter the client is installed for: its own modules can be asked directly."""
+    return stock_client_binary.with_name("python")
+
+
 @pytest.fixture
 def stock_client_of(
     stock_client_binary: Path, tmp_path: Path, stock_port: int

@@ -439,15 +439,12 @@ print(hashlib.sha256(content).hexdigest())
 
 
 async def test_boto3_of_the_stock_client_uploads_in_parts_with_ten_threads(
-    store: EmbeddedStore, tmp_path: Path
+    store: EmbeddedStore, stock_python: Path
 ) -> None:
-    python = os.environ.get("DDSD_STOCK_PYTHON")
-    if not python:
-        pytest.skip("no stock client: set DDSD_STOCK_PYTHON to the interpreter it is installed for")
     key = await store.issue_upload_key(BUCKET, HOUR)
     arguments = (store.local_endpoint, key.access_key, key.secret_key.text(), BUCKET)
     boto = await asyncio.create_subprocess_exec(
-        python,
+        stock_python,
         "-c",
         BOTO,
         *arguments,

@@ -1,0 +1,1 @@
+"""The web pages: what somebody with a browser and a link from a mail needs, and nothing that shows data."""
