@@ -1,0 +1,41 @@
+"""What happens to people in tests of the stock wire, by means that have no endpoint yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, update
+
+from ddsd.access import System
+from ddsd.notices.tables import Switch
+from ddsd.users.tables import SecondFactor, User
+from ddsd.work import transaction
+from tests.world import World
+
+
+async def change(world: World, username: str, **columns: Any) -> None:
+    """Change an account's row."""
+    async with transaction(world.services, System()) as work:
+        await work.session.execute(
+            update(User).where(User.columns().username == username).values(**columns)
+        )
+
+
+async def deactivate(world: World, username: str) -> None:
+    """Close an account."""
+    await change(world, username, active=False)
+
+
+async def begin_maintenance(world: World) -> None:
+    """Close the service to all but super admins."""
+    async with transaction(world.services, System()) as work:
+        work.session.add(Switch(name="maintenance", on=True))
+
+
+async def use_app(world: World, username: str, secret: bytes) -> None:
+    """Make an authenticator app with this secret (20 bytes) an account's second factor."""
+    async with transaction(world.services, System()) as work:
+        found = await work.session.execute(select(User).where(User.columns().username == username))
+        user = found.scalar_one()
+        user.second_factor = SecondFactor.APP
+        user.totp_secret = world.services.instance_key.seal(secret, f"totp secret of {user.uid}")
