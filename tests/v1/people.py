@@ -7,10 +7,12 @@ from typing import Any
 from sqlalchemy import select, update
 
 from ddsd.access import System
+from ddsd.mail import outbox
+from ddsd.mail.outbox import Envelope
 from ddsd.notices.tables import Switch
 from ddsd.users.tables import SecondFactor, User
-from ddsd.work import transaction
-from tests.world import World
+from ddsd.work import reading, transaction
+from tests.world import EMAIL, World
 
 
 async def change(world: World, username: str, **columns: Any) -> None:
@@ -39,3 +41,10 @@ async def use_app(world: World, username: str, secret: bytes) -> None:
         user = found.scalar_one()
         user.second_factor = SecondFactor.APP
         user.totp_secret = world.services.instance_key.seal(secret, f"totp secret of {user.uid}")
+
+
+async def mails(world: World, username: str, kind: str | None = None) -> list[Envelope]:
+    """Return the letters to somebody, newest first."""
+    async with reading(world.services, System()) as work:
+        letters = await outbox.listing(work, 100, EMAIL.format(username))
+    return [letter for letter in letters if kind in {None, letter.kind}]
