@@ -38,6 +38,58 @@ _TOO_MUCH: Final = "The sizes of the project's files add up to more than can be 
 _FILES: Final = METADATA.tables["files"]
 _FOLDERS: Final = METADATA.tables["folders"]
 _VERSIONS: Final = METADATA.tables["file_versions"]
+_PROJECTS: Final = METADATA.tables["projects"]
+
+
+class _Kind(IntEnum):
+    """What a row of ``_IN_THE_WAY`` is."""
+
+    FILE = 1
+    KEY = 2
+    FOLDER = 3
+
+
+# Made once: making them takes longer than running them.
+_LOCK: Final = (
+    select(_PROJECTS.c.bytes_stored, _PROJECTS.c.bytes_original)
+    .where(_PROJECTS.c.id == bindparam("project"), _PROJECTS.c.status == Status.IN_PROGRESS)
+    .with_for_update()
+)
+_COUNT: Final = (
+    update(_PROJECTS)
+    .where(_PROJECTS.c.id == bindparam("project"), _PROJECTS.c.status == Status.IN_PROGRESS)
+    .values(
+        file_count=_PROJECTS.c.file_count + bindparam("files"),
+        bytes_stored=_PROJECTS.c.bytes_stored + bindparam("stored"),
+        bytes_original=_PROJECTS.c.bytes_original + bindparam("original"),
+    )
+)
+_CHANGE_FOLDER: Final = (
+    update(_FOLDERS)
+    .where(_FOLDERS.c.id == bindparam("folder"))
+    .values(
+        file_count=_FOLDERS.c.file_count + bindparam("files"),
+        bytes_original=_FOLDERS.c.bytes_original + bindparam("original"),
+    )
+)
+_IN_THE_WAY: Final = union_all(
+    select(literal(_Kind.FILE.value), _FILES.c.name, _FILES.c.id, literal(1)).where(
+        _FILES.c.project_id == bindparam("project"),
+        _FILES.c.name.in_(bindparam("names", expanding=True)),
+    ),
+    select(literal(_Kind.KEY.value), _FILES.c.name_in_bucket, _FILES.c.id, literal(1)).where(
+        _FILES.c.project_id == bindparam("project"),
+        _FILES.c.name_in_bucket.in_(bindparam("keys", expanding=True)),
+    ),
+    select(
+        literal(_Kind.FOLDER.value), _FOLDERS.c.path, _FOLDERS.c.id, _FOLDERS.c.file_count
+    ).where(
+        _FOLDERS.c.project_id == bindparam("project"),
+        _FOLDERS.c.path.in_(bindparam("names", expanding=True)),
+    ),
+)
+_ADD_FILES: Final = insert(_FILES).returning(_FILES.c.name, _FILES.c.id)
+_ADD_VERSIONS: Final = insert(_VERSIONS)
 
 
 @dataclass(frozen=True)
@@ -158,7 +210,7 @@ async def replace(work: Work, project: Project, new: NewFile) -> None:
         .values(uploaded_at=work.now, **new.columns())
     )
     await work.session.execute(
-        insert(_VERSIONS), [_version(work, file.id, Upload(project.id, new, member))]
+        _ADD_VERSIONS, [_version(work, file.id, Upload(project.id, new, member))]
     )
 
 
@@ -231,17 +283,9 @@ async def remove_all(work: Work, project: Project) -> int:
 
 async def _count(work: Work, project_id: int, files: int, stored: int, original: int) -> None:
     """Change the project's counters; refuse if it left In Progress since it was read."""
-    table = Project.columns()
-    changed = await work.session.execute(
-        update(Project)
-        .where(table.id == project_id, table.status == Status.IN_PROGRESS)
-        .values(
-            file_count=table.file_count + files,
-            bytes_stored=table.bytes_stored + stored,
-            bytes_original=table.bytes_original + original,
-        )
-        .execution_options(synchronize_session=False)
-    )
+    changes = {"files": files, "stored": stored, "original": original}
+    connection = await work.session.connection()
+    changed = await connection.execute(_COUNT, {"project": project_id} | changes)
     if not affected(changed):
         raise WrongStatus("Project not in right status to upload/modify files.")
 
@@ -250,18 +294,9 @@ async def _count_in_folders(
     work: Work, ids: Mapping[str, int], changes: Mapping[str, tuple[int, int]]
 ) -> None:
     """Add files and original bytes to folders that are there, by path."""
-    table = _FOLDERS.c
-    statement = (
-        update(_FOLDERS)
-        .where(table.id == bindparam("folder"))
-        .values(
-            file_count=table.file_count + bindparam("files"),
-            bytes_original=table.bytes_original + bindparam("original"),
-        )
-    )
     connection = await work.session.connection()
     await connection.execute(
-        statement,
+        _CHANGE_FOLDER,
         [
             {"folder": ids[path], "files": files, "original": original}
             for path, (files, original) in changes.items()
@@ -281,13 +316,8 @@ async def _folder_ids(work: Work, project_id: int, paths: Iterable[str]) -> dict
 
 async def _lock(work: Work, project_id: int) -> _Totals | None:
     """Let no other transaction change the project's files; return its sizes if it is In Progress."""
-    table = Project.columns()
-    found = await work.session.execute(
-        select(table.bytes_stored, table.bytes_original)
-        .where(table.id == project_id, table.status == Status.IN_PROGRESS)
-        .with_for_update()
-    )
-    row = found.one_or_none()
+    connection = await work.session.connection()
+    row = (await connection.execute(_LOCK, {"project": project_id})).one_or_none()
     return None if row is None else _Totals(int(row[0]), int(row[1]))
 
 
@@ -340,32 +370,18 @@ class _Places:
         return None
 
 
-class _Kind(IntEnum):
-    """What a row of :func:`_places` is."""
-
-    FILE = 1
-    KEY = 2
-    FOLDER = 3
-
-
 async def _places(work: Work, project_id: int, news: Sequence[NewFile], totals: _Totals) -> _Places:
     """Find what could be in the way of these files, and their folders: one statement."""
     names = {new.name for new in news}
     folders = {path for new in news for path in with_ancestors(folder_of(new.name))}
-    files, table = _FILES.c, _FOLDERS.c
-    rows = await (await work.session.connection()).execute(
-        union_all(
-            select(literal(_Kind.FILE.value), files.name, files.id, literal(1)).where(
-                files.project_id == project_id, files.name.in_(list(names | folders))
-            ),
-            select(literal(_Kind.KEY.value), files.name_in_bucket, files.id, literal(1)).where(
-                files.project_id == project_id,
-                files.name_in_bucket.in_([new.name_in_bucket for new in news]),
-            ),
-            select(literal(_Kind.FOLDER.value), table.path, table.id, table.file_count).where(
-                table.project_id == project_id, table.path.in_(list(folders | names))
-            ),
-        )
+    connection = await work.session.connection()
+    rows = await connection.execute(
+        _IN_THE_WAY,
+        {
+            "project": project_id,
+            "names": list(names | folders),
+            "keys": [new.name_in_bucket for new in news],
+        },
     )
     places = _Places(set(), set(), set(), {}, totals)
     for kind, what, identity, count in rows:
@@ -392,12 +408,12 @@ async def _insert(work: Work, project_id: int, accepted: Sequence[Upload], place
     await _count_in_folders(work, places.folder_ids, changes)
     connection = await work.session.connection()
     made = await connection.execute(
-        insert(_FILES).returning(_FILES.c.name, _FILES.c.id),
+        _ADD_FILES,
         [_row(work, upload, places.folder_ids) for upload in accepted],
     )
     ids = {str(name): int(identity) for name, identity in made}
     await connection.execute(
-        insert(_VERSIONS), [_version(work, ids[upload.new.name], upload) for upload in accepted]
+        _ADD_VERSIONS, [_version(work, ids[upload.new.name], upload) for upload in accepted]
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -123,11 +124,11 @@ async def test_no_link_outlives_the_deadline(world: World) -> None:
         world.clock.set(deadline - timedelta(seconds=left))
         assert until((await links(world, project, "researcher1"))["f"]) == deadline
     limits = {"message": "Current Project status limits file download."}
-    for left in (0.5, 0, -1, -86400):
-        world.clock.set(deadline - timedelta(seconds=left))
+    for late in (-0.5, 0.0, 1.0, 86400.0):
+        world.clock.set(deadline + timedelta(seconds=late))
         for path, body in (("/file/all/info", []), ("/file/info", ["f"])):
             answer = await world.call("GET", f"{path}?project={project}", "researcher1", json=body)
-            assert (answer.status_code, answer.json()) == (400, limits), left
+            assert (answer.status_code, answer.json()) == (400, limits), late
 
 
 async def deadline_of(world: World, project: str) -> datetime:
@@ -216,6 +217,4 @@ async def test_one_wide_key_serves_every_project(world: World) -> None:
 
 
 def with_store(services: Services, store: MemoryStore) -> Services:
-    from dataclasses import replace
-
     return replace(services, store=store)

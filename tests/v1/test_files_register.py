@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from ddsd.access import System
 from ddsd.files.tables import FileVersion, StoredFile
+from ddsd.projects.tables import Project
 from ddsd.work import reading
 from tests.files.recount import counted, kept
 from tests.world import World, file_body
@@ -343,8 +344,6 @@ async def test_new_content_under_another_key_does_not_replace(world: World) -> N
 async def test_sizes_that_add_up_beyond_a_counter_are_refused(world: World) -> None:
     project = await world.project()
     async with world.services.database.writing() as session:
-        from ddsd.projects.tables import Project
-
         found = await session.execute(select(Project).where(Project.columns().public_id == project))
         found.scalar_one().bytes_original = 2**62
     answer = await post(world, project, size=2**50)
@@ -417,7 +416,7 @@ Uploading = tuple[World, str, Callable[..., Awaitable[httpx.Response]]]
 async def test_failed_registrations_are_made_up_for(uploading: Uploading) -> None:
     world, project, add = uploading
     await world.add_file(project, "there", name_in_bucket="remote/there")
-    log = {
+    log: dict[str, Any] = {
         "d/ok": failure("d/ok"),
         "plain": failure("plain", compressed=True),
         "gone": failure("gone"),
