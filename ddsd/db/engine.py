@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
+from ddsd.db.onehop import OneHop
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
 from ddsd.secret import SecretText
 
@@ -271,6 +272,7 @@ def _sqlite_engines(
     """Make two: how a transaction begins then hangs on its pool, not on options set in time."""
     file = _OpenedFile(Path(str(address.database)).absolute())
     options: dict[str, Any] = {
+        "module": OneHop(),
         "pool_timeout": 20,
         "hide_parameters": True,  # messages are logged, and values may be secret
         "pool_reset_on_return": None,  # no transaction outlives its session: nothing to roll back

@@ -13,14 +13,17 @@ from typing import Final
 from sqlalchemy import delete, select
 
 from ddsd.access import Actor
+from ddsd.errors import WrongStatus
 from ddsd.files.tables import StoreKey, StoreKeyUse
 from ddsd.jobs import queue
+from ddsd.projects.status import Status
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
 from ddsd.storage.port import May, ScopedKey
 from ddsd.work import Services, Work, reading, transaction
 
 REVOKE_STORE_KEY: Final = "revoke_store_key"
+_SIGNED_FOR_AT_LEAST: Final = timedelta(seconds=1)
 _SIGNED_FOR_AT_MOST: Final = timedelta(days=7)
 
 
@@ -44,6 +47,7 @@ async def grant_upload(services: Services, actor: Actor, project: Project) -> Up
     Raises:
         StoreUnavailable: the store is away.
         StoreRefused: the store cannot make such keys; the message is for the operator.
+        WrongStatus: the project left In Progress while the key was made.
     """
     lifetime = timedelta(hours=services.settings.store.upload_key_hours)
     key = await _kept(services, actor, StoreKeyUse.UPLOAD, project.bucket)
@@ -51,7 +55,8 @@ async def grant_upload(services: Services, actor: Actor, project: Project) -> Up
     if key is None or (key.expires_at and key.expires_at - now < lifetime / 2):
         await services.store.ensure_bucket(project.bucket)
         key = await services.store.issue_upload_key(project.bucket, lifetime)
-        await _keep(services, actor, StoreKeyUse.UPLOAD, project.bucket, key)
+        if key.may is May.UPLOAD:  # a wider one is the operator's own: neither kept nor withdrawn
+            await _keep_for_uploads(services, actor, project, key)
     return UploadGrant(
         endpoint=services.store.public_endpoint,
         bucket=project.bucket,
@@ -87,15 +92,17 @@ async def download_links(
     project's deadline while it is Available.
 
     Raises:
+        WrongStatus: the project is Available, and its deadline has passed or is less than a second away.
         StoreUnavailable: the signing key has yet to be made, and the store is away.
     """
+    expires = _link_lifetime(services, project)
     key = await _kept(services, actor, StoreKeyUse.DOWNLOAD, "")
     if key is None:
         key = await services.store.issue_download_key()
-        await _keep(services, actor, StoreKeyUse.DOWNLOAD, "", key)
+        async with transaction(services, actor) as work:
+            _keep(work, StoreKeyUse.DOWNLOAD, "", key)
     signer = services.store.download_signer(key)
     now = services.clock.now()
-    expires = _link_lifetime(services, project, now)
     bucket = project.bucket
     return lambda object_key: signer.sign(bucket, object_key, now=now, expires=expires)
 
@@ -111,11 +118,16 @@ async def sizes_in_store(
     return sizes
 
 
-def _link_lifetime(services: Services, project: Project, now: datetime) -> timedelta:
+def _link_lifetime(services: Services, project: Project) -> timedelta:
     lifetime = timedelta(hours=services.settings.store.download_url_hours)
-    if project.deadline is not None and project.deadline > now:
-        lifetime = min(lifetime, project.deadline - now)
-    return max(timedelta(seconds=60), min(lifetime, _SIGNED_FOR_AT_MOST))
+    if project.deadline is None:
+        return min(lifetime, _SIGNED_FOR_AT_MOST)
+    left = project.deadline - services.clock.now()
+    if left >= _SIGNED_FOR_AT_LEAST:
+        return min(lifetime, left, _SIGNED_FOR_AT_MOST)
+    if project.status is Status.AVAILABLE:  # expiring it is a job's matter, and may take a while
+        raise WrongStatus("Current Project status limits file download.")
+    return min(lifetime, _SIGNED_FOR_AT_MOST)
 
 
 async def _kept(
@@ -142,22 +154,35 @@ async def _kept(
     )
 
 
-async def _keep(
-    services: Services, actor: Actor, use: StoreKeyUse, bucket: str, key: ScopedKey
+async def _keep_for_uploads(
+    services: Services, actor: Actor, project: Project, key: ScopedKey
 ) -> None:
+    """Keep the key; if the project was released while it was made, withdraw it instead."""
+    table = Project.columns()
     async with transaction(services, actor) as work:
-        work.session.add(
-            StoreKey(
-                use=use,
-                bucket=bucket,
-                access_key=key.access_key,
-                secret=services.instance_key.seal(
-                    key.secret_key.reveal(), _purpose(key.access_key)
-                ),
-                created_at=work.now,
-                expires_at=key.expires_at,
-            )
+        found = await work.session.execute(
+            select(table.status).where(table.id == project.id).with_for_update()
         )
+        if in_progress := found.scalar_one_or_none() is Status.IN_PROGRESS:
+            _keep(work, StoreKeyUse.UPLOAD, project.bucket, key)
+        else:
+            await queue.enqueue_unless_active(work, REVOKE_STORE_KEY, key.access_key)
+    if not in_progress:
+        raise WrongStatus("Project not in right status to upload/modify files.")
+
+
+def _keep(work: Work, use: StoreKeyUse, bucket: str, key: ScopedKey) -> None:
+    sealed = work.services.instance_key.seal(key.secret_key.reveal(), _purpose(key.access_key))
+    work.session.add(
+        StoreKey(
+            use=use,
+            bucket=bucket,
+            access_key=key.access_key,
+            secret=sealed,
+            created_at=work.now,
+            expires_at=key.expires_at,
+        )
+    )
 
 
 async def forget_expired(work: Work) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select
 
@@ -14,8 +14,8 @@ from ddsd.files.tables import Folder, StoredFile
 from ddsd.projects.tables import Project
 from ddsd.work import Services, Work, reading
 
-_BATCH = 2000
-_IN_BATCH = 500
+_BATCH: Final = 1000
+_IN_BATCH: Final = 500
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,23 @@ async def below(work: Work, project: Project, asked: str) -> list[FileFacts]:
         # '0' is the character after '/': everything from "path/" up to, not including, "path0".
         query = query.where(table.name >= f"{path}/", table.name < f"{path}0")
     return [_facts(row) for row in await work.session.execute(query)]
+
+
+async def those_with_files(work: Work, project: Project, asked: Sequence[str]) -> list[str]:
+    """Return those of the asked folders, as they were spelled, that have a file somewhere below."""
+    paths = list({normal_folder(one) for one in asked})
+    table = Folder.columns()
+    there: set[str] = set()
+    for start in range(0, len(paths), _IN_BATCH):
+        rows = await work.session.execute(
+            select(table.path).where(
+                table.project_id == project.id,
+                table.path.in_(paths[start : start + _IN_BATCH]),
+                table.file_count > 0,
+            )
+        )
+        there.update(path for (path,) in rows)
+    return [one for one in asked if normal_folder(one) in there]
 
 
 async def everything(

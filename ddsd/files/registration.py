@@ -1,20 +1,30 @@
 """Files are registered after their object is stored: one row, its folder chain, the counters, a version.
 
-The cost does not depend on how many files the project has. The project's row is updated first: that is both the
-proof that it is In Progress and the lock that makes the counters and folders of one project change in turn.
+The cost does not depend on how many files the project has. The project's row is locked first: that is both the
+proof that it is In Progress and what makes the files, folders and counters of one project change in turn. So what
+is read after it stays true until the commit, and no two places are taken by one name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
 
-from sqlalchemy import delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import bindparam, delete, insert, literal, select, union_all, update
 
 from ddsd.access import Action, Member, require_member
+from ddsd.db.base import METADATA
 from ddsd.db.statements import affected
-from ddsd.errors import AlreadyExists, NotFound, WrongStatus
+from ddsd.errors import (
+    AlreadyExists,
+    Conflict,
+    DdsError,
+    InvalidInput,
+    NotFound,
+    WrongStatus,
+)
 from ddsd.files.names import ROOT, folder_of, with_ancestors
 from ddsd.files.tables import FileVersion, Folder, StoredFile
 from ddsd.projects.gate import require_in_progress
@@ -22,7 +32,64 @@ from ddsd.projects.status import Status
 from ddsd.projects.tables import Project
 from ddsd.work import Work
 
-_MATCH_BATCH = 500
+_MATCH_BATCH: Final = 500
+_MOST_BYTES: Final = 2**62
+_TOO_MUCH: Final = "The sizes of the project's files add up to more than can be counted."
+_FILES: Final = METADATA.tables["files"]
+_FOLDERS: Final = METADATA.tables["folders"]
+_VERSIONS: Final = METADATA.tables["file_versions"]
+_PROJECTS: Final = METADATA.tables["projects"]
+
+
+class _Kind(IntEnum):
+    """What a row of ``_IN_THE_WAY`` is."""
+
+    FILE = 1
+    KEY = 2
+    FOLDER = 3
+
+
+# Made once: making them takes longer than running them.
+_LOCK: Final = (
+    select(_PROJECTS.c.bytes_stored, _PROJECTS.c.bytes_original)
+    .where(_PROJECTS.c.id == bindparam("project"), _PROJECTS.c.status == Status.IN_PROGRESS)
+    .with_for_update()
+)
+_COUNT: Final = (
+    update(_PROJECTS)
+    .where(_PROJECTS.c.id == bindparam("project"), _PROJECTS.c.status == Status.IN_PROGRESS)
+    .values(
+        file_count=_PROJECTS.c.file_count + bindparam("files"),
+        bytes_stored=_PROJECTS.c.bytes_stored + bindparam("stored"),
+        bytes_original=_PROJECTS.c.bytes_original + bindparam("original"),
+    )
+)
+_CHANGE_FOLDER: Final = (
+    update(_FOLDERS)
+    .where(_FOLDERS.c.id == bindparam("folder"))
+    .values(
+        file_count=_FOLDERS.c.file_count + bindparam("files"),
+        bytes_original=_FOLDERS.c.bytes_original + bindparam("original"),
+    )
+)
+_IN_THE_WAY: Final = union_all(
+    select(literal(_Kind.FILE.value), _FILES.c.name, _FILES.c.id, literal(1)).where(
+        _FILES.c.project_id == bindparam("project"),
+        _FILES.c.name.in_(bindparam("names", expanding=True)),
+    ),
+    select(literal(_Kind.KEY.value), _FILES.c.name_in_bucket, _FILES.c.id, literal(1)).where(
+        _FILES.c.project_id == bindparam("project"),
+        _FILES.c.name_in_bucket.in_(bindparam("keys", expanding=True)),
+    ),
+    select(
+        literal(_Kind.FOLDER.value), _FOLDERS.c.path, _FOLDERS.c.id, _FOLDERS.c.file_count
+    ).where(
+        _FOLDERS.c.project_id == bindparam("project"),
+        _FOLDERS.c.path.in_(bindparam("names", expanding=True)),
+    ),
+)
+_ADD_FILES: Final = insert(_FILES).returning(_FILES.c.name, _FILES.c.id)
+_ADD_VERSIONS: Final = insert(_VERSIONS)
 
 
 @dataclass(frozen=True)
@@ -53,36 +120,54 @@ class NewFile:
         }
 
 
+@dataclass(frozen=True)
+class Upload:
+    """A file to be registered in a project, and who has stored it."""
+
+    project_id: int
+    new: NewFile
+    member: Member
+
+
 async def add(work: Work, project: Project, new: NewFile) -> None:
     """Register a file.
 
     Raises:
         Forbidden: the caller may not upload.
         WrongStatus: the project is not In Progress.
-        AlreadyExists: it has a file of that name, or one stored under that key.
+        AlreadyExists: it has a file of that name.
+        Conflict: a folder has that name, a file the name of one of its folders, or another file its key.
+        InvalidInput: the project's sizes would add up to more than can be counted.
     """
     member = require_member(work.actor, Action.UPLOAD)
     require_in_progress(project)
-    await _count(work, project.id, 1, new.size_stored, new.size_original)
-    folder_id = await _count_in_folders(work, project.id, folder_of(new.name), 1, new.size_original)
-    try:
-        row = await work.session.execute(
-            insert(StoredFile)
-            .values(
-                project_id=project.id,
-                folder_id=folder_id,
-                name=new.name,
-                name_in_bucket=new.name_in_bucket,
-                uploaded_at=work.now,
-                **new.columns(),
-            )
-            .returning(StoredFile.columns().id)
-        )
-    except IntegrityError:
-        raise AlreadyExists(
-            f"File '{new.name}' is already in the project. Use --overwrite to replace it."
-        ) from None
-    await _add_version(work, project.id, row.scalar_one(), new.size_stored, member)
+    [refusal] = await add_all(work, project.id, [Upload(project.id, new, member)])
+    if refusal is not None:
+        raise refusal
+
+
+async def add_all(
+    work: Work, project_id: int, uploads: Sequence[Upload]
+) -> Sequence[DdsError | None]:
+    """Register files of one project together; return for each why it was refused, or ``None``.
+
+    A refusal concerns that file alone. Whether the members may upload is not checked here.
+    """
+    totals = await _lock(work, project_id)
+    if totals is None:
+        no = WrongStatus("Project not in right status to upload/modify files.")
+        return [no] * len(uploads)
+    places = await _places(work, project_id, [upload.new for upload in uploads], totals)
+    refusals = [places.refuse(upload.new) for upload in uploads]
+    accepted = [
+        upload for upload, refusal in zip(uploads, refusals, strict=True) if refusal is None
+    ]
+    if accepted:
+        await _insert(work, project_id, accepted, places)
+        stored = sum(upload.new.size_stored for upload in accepted)
+        original = sum(upload.new.size_original for upload in accepted)
+        await _count(work, project_id, len(accepted), stored, original)
+    return refusals
 
 
 async def replace(work: Work, project: Project, new: NewFile) -> None:
@@ -92,16 +177,27 @@ async def replace(work: Work, project: Project, new: NewFile) -> None:
         Forbidden: the caller may not upload.
         WrongStatus: the project is not In Progress.
         NotFound: there is no such file.
+        InvalidInput: it is stored under another key, or sizes add up to more than can be counted.
     """
     member = require_member(work.actor, Action.UPLOAD)
     require_in_progress(project)
-    await _count(work, project.id, 0, 0, 0)
+    totals = await _lock(work, project.id)
+    if totals is None:
+        raise WrongStatus("Project not in right status to upload/modify files.")
     file = await find(work, project.id, new.name)
     if file is None:
         raise NotFound(f"Cannot update non-existent file '{new.name}' in the database!")
+    if file.name_in_bucket != new.name_in_bucket:
+        raise InvalidInput(
+            f"File '{new.name}' is stored as '{file.name_in_bucket}': "
+            "store its new content there, too."
+        )
+    if totals.overflow(new):
+        raise InvalidInput(_TOO_MUCH)
     original = new.size_original - file.size_original
     await _count(work, project.id, 0, new.size_stored - file.size_stored, original)
-    await _count_in_folders(work, project.id, folder_of(new.name), 0, original)
+    chain = dict.fromkeys(with_ancestors(folder_of(new.name)), (0, original))
+    await _count_in_folders(work, await _folder_ids(work, project.id, chain), chain)
     versions = FileVersion.columns()
     await work.session.execute(
         update(FileVersion)
@@ -113,7 +209,9 @@ async def replace(work: Work, project: Project, new: NewFile) -> None:
         .where(StoredFile.columns().id == file.id)
         .values(uploaded_at=work.now, **new.columns())
     )
-    await _add_version(work, project.id, file.id, new.size_stored, member)
+    await work.session.execute(
+        _ADD_VERSIONS, [_version(work, file.id, Upload(project.id, new, member))]
+    )
 
 
 async def find(work: Work, project_id: int, name: str) -> StoredFile | None:
@@ -185,62 +283,180 @@ async def remove_all(work: Work, project: Project) -> int:
 
 async def _count(work: Work, project_id: int, files: int, stored: int, original: int) -> None:
     """Change the project's counters; refuse if it left In Progress since it was read."""
-    table = Project.columns()
-    changed = await work.session.execute(
-        update(Project)
-        .where(table.id == project_id, table.status == Status.IN_PROGRESS)
-        .values(
-            file_count=table.file_count + files,
-            bytes_stored=table.bytes_stored + stored,
-            bytes_original=table.bytes_original + original,
-        )
-        .execution_options(synchronize_session=False)
-    )
+    changes = {"files": files, "stored": stored, "original": original}
+    connection = await work.session.connection()
+    changed = await connection.execute(_COUNT, {"project": project_id} | changes)
     if not affected(changed):
         raise WrongStatus("Project not in right status to upload/modify files.")
 
 
 async def _count_in_folders(
-    work: Work, project_id: int, folder: str, files: int, original: int
-) -> int:
-    """Change the counters of a folder and all above it, making those that are not there; return its id."""
-    chain = with_ancestors(folder)
+    work: Work, ids: Mapping[str, int], changes: Mapping[str, tuple[int, int]]
+) -> None:
+    """Add files and original bytes to folders that are there, by path."""
+    connection = await work.session.connection()
+    await connection.execute(
+        _CHANGE_FOLDER,
+        [
+            {"folder": ids[path], "files": files, "original": original}
+            for path, (files, original) in changes.items()
+        ],
+    )
+
+
+async def _folder_ids(work: Work, project_id: int, paths: Iterable[str]) -> dict[str, int]:
     table = Folder.columns()
     rows = await work.session.execute(
-        update(Folder)
-        .where(table.project_id == project_id, table.path.in_(chain))
-        .values(file_count=table.file_count + files, bytes_original=table.bytes_original + original)
-        .returning(table.path, table.id)
-        .execution_options(synchronize_session=False)
-    )
-    ids = {str(path): int(identity) for path, identity in rows}
-    for path in chain:
-        if path not in ids:
-            parent = None if path == ROOT else ids[folder_of(path)]
-            made = await work.session.execute(
-                insert(Folder)
-                .values(
-                    project_id=project_id,
-                    parent_id=parent,
-                    path=path,
-                    file_count=files,
-                    bytes_original=original,
-                )
-                .returning(table.id)
-            )
-            ids[path] = made.scalar_one()
-    return ids[folder]
-
-
-async def _add_version(
-    work: Work, project_id: int, file_id: int, size_stored: int, member: Member
-) -> None:
-    await work.session.execute(
-        insert(FileVersion).values(
-            project_id=project_id,
-            file_id=file_id,
-            size_stored=size_stored,
-            uploaded_at=work.now,
-            uploaded_by=member.user_id,
+        select(table.path, table.id).where(
+            table.project_id == project_id, table.path.in_(list(paths))
         )
     )
+    return {str(path): int(identity) for path, identity in rows}
+
+
+async def _lock(work: Work, project_id: int) -> _Totals | None:
+    """Let no other transaction change the project's files; return its sizes if it is In Progress."""
+    connection = await work.session.connection()
+    row = (await connection.execute(_LOCK, {"project": project_id})).one_or_none()
+    return None if row is None else _Totals(int(row[0]), int(row[1]))
+
+
+@dataclass
+class _Totals:
+    """A project's sizes, and the sizes of what is accepted on top of them."""
+
+    stored: int
+    original: int
+
+    def overflow(self, new: NewFile) -> bool:
+        """Say whether the sizes with this file would not fit into a counter (63 bits)."""
+        return max(self.stored + new.size_stored, self.original + new.size_original) > _MOST_BYTES
+
+
+@dataclass
+class _Places:
+    """What is where in a project, as far as some new files are concerned."""
+
+    files: set[str]
+    keys: set[str]
+    folders: set[str]
+    folder_ids: dict[str, int]
+    totals: _Totals
+
+    def refuse(self, new: NewFile) -> DdsError | None:
+        """Return why the file cannot be placed; if it can, take its place."""
+        folders = with_ancestors(folder_of(new.name))
+        if new.name in self.files:
+            return AlreadyExists(
+                f"File '{new.name}' is already in the project. Use --overwrite to replace it."
+            )
+        if new.name_in_bucket in self.keys:
+            return Conflict(f"Another file of the project is stored as '{new.name_in_bucket}'.")
+        if new.name in self.folders:
+            return Conflict(
+                f"There is a folder '{new.name}' in the project already. A download could not "
+                "place a file and a folder of one name."
+            )
+        for folder in folders:
+            if folder in self.files:
+                return Conflict(f"'{folder}' is a file in the project, so it cannot be a folder.")
+        if self.totals.overflow(new):
+            return InvalidInput(_TOO_MUCH)
+        self.files.add(new.name)
+        self.keys.add(new.name_in_bucket)
+        self.folders.update(folders)
+        self.totals.stored += new.size_stored
+        self.totals.original += new.size_original
+        return None
+
+
+async def _places(work: Work, project_id: int, news: Sequence[NewFile], totals: _Totals) -> _Places:
+    """Find what could be in the way of these files, and their folders: one statement."""
+    names = {new.name for new in news}
+    folders = {path for new in news for path in with_ancestors(folder_of(new.name))}
+    connection = await work.session.connection()
+    rows = await connection.execute(
+        _IN_THE_WAY,
+        {
+            "project": project_id,
+            "names": list(names | folders),
+            "keys": [new.name_in_bucket for new in news],
+        },
+    )
+    places = _Places(set(), set(), set(), {}, totals)
+    for kind, what, identity, count in rows:
+        match _Kind(kind):
+            case _Kind.FILE:
+                places.files.add(what)
+            case _Kind.KEY:
+                places.keys.add(what)
+            case _Kind.FOLDER:
+                places.folder_ids[what] = identity
+                if count:
+                    places.folders.add(what)
+    return places
+
+
+async def _insert(work: Work, project_id: int, accepted: Sequence[Upload], places: _Places) -> None:
+    """Add the rows of files that have been accepted, of their folders and of their versions."""
+    changes: dict[str, tuple[int, int]] = {}
+    for upload in accepted:
+        for path in with_ancestors(folder_of(upload.new.name)):
+            files, original = changes.get(path, (0, 0))
+            changes[path] = (files + 1, original + upload.new.size_original)
+    await _make_folders(work, project_id, changes, places.folder_ids)
+    await _count_in_folders(work, places.folder_ids, changes)
+    connection = await work.session.connection()
+    made = await connection.execute(
+        _ADD_FILES,
+        [_row(work, upload, places.folder_ids) for upload in accepted],
+    )
+    ids = {str(name): int(identity) for name, identity in made}
+    await connection.execute(
+        _ADD_VERSIONS, [_version(work, ids[upload.new.name], upload) for upload in accepted]
+    )
+
+
+async def _make_folders(
+    work: Work, project_id: int, paths: Iterable[str], ids: dict[str, int]
+) -> None:
+    """Make those folders that are not there, empty, from the root downwards."""
+    connection = await work.session.connection()
+    for path in sorted(set(paths) - ids.keys(), key=_depth):
+        made = await connection.execute(
+            insert(_FOLDERS)
+            .values(
+                project_id=project_id,
+                parent_id=None if path == ROOT else ids[folder_of(path)],
+                path=path,
+                file_count=0,
+                bytes_original=0,
+            )
+            .returning(_FOLDERS.c.id)
+        )
+        ids[path] = int(made.scalar_one())
+
+
+def _depth(path: str) -> int:
+    return len(with_ancestors(path))
+
+
+def _row(work: Work, upload: Upload, folder_ids: Mapping[str, int]) -> dict[str, object]:
+    return {
+        "project_id": upload.project_id,
+        "folder_id": folder_ids[folder_of(upload.new.name)],
+        "name": upload.new.name,
+        "name_in_bucket": upload.new.name_in_bucket,
+        "uploaded_at": work.now,
+        **upload.new.columns(),
+    }
+
+
+def _version(work: Work, file_id: int, upload: Upload) -> dict[str, object]:
+    return {
+        "project_id": upload.project_id,
+        "file_id": file_id,
+        "size_stored": upload.new.size_stored,
+        "uploaded_at": work.now,
+        "uploaded_by": upload.member.user_id,
+    }

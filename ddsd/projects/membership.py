@@ -123,12 +123,13 @@ async def _find(work: Work, project: Project, holder: Holder) -> Membership | No
 
 
 async def addresses(work: Work, project: Project) -> list[str]:
-    """Return every address of every researcher in the project."""
-    members, emails = Membership.columns(), UserEmail.columns()
+    """Return every address of every researcher in the project whose account is not deactivated."""
+    members, emails, users = Membership.columns(), UserEmail.columns(), User.columns()
     found = await work.session.execute(
         select(emails.email)
         .join(Membership, members.user_id == emails.user_id)
-        .where(members.project_id == project.id)
+        .join(User, users.id == emails.user_id)
+        .where(members.project_id == project.id, users.active.is_(True))
         .order_by(emails.id)
     )
     return [str(email) for (email,) in found]

@@ -25,6 +25,7 @@ from ddsd.users.tables import User
 from ddsd.work import Work
 
 _FEW_ADMINS = 2
+_LONGEST_BUCKET = 63
 
 
 @dataclass(frozen=True)
@@ -189,9 +190,16 @@ def note_upload(work: Work, project: Project) -> None:
 
 
 def bucket_name(public_id: str, now: datetime) -> str:
-    """Return a bucket name nobody has used (wire contract, section 4): lower case, at most 63 characters."""
-    start = re.sub(r"[^a-z0-9.-]", "-", public_id.lower())
-    return f"{start}-{now:%y%m%d%H%M%S%f}-{secrets.token_hex(4)}"
+    """Return a bucket name nobody has used (wire contract, section 4): 3 to 63 of ``a-z 0-9 . -``.
+
+    It begins with as much of the public id as there is room for. A dot stands beside letters and digits only, and a
+    letter or digit begins the name, as S3 demands.
+    """
+    end = f"{now:%y%m%d%H%M%S%f}-{secrets.token_hex(4)}"
+    spelled = re.sub(r"[^a-z0-9.-]", "-", public_id.lower())
+    beside_dots = re.sub(r"-+\.[.-]*|\.[.-]+", "-", spelled).lstrip(".-")
+    start = beside_dots[: _LONGEST_BUCKET - len(end) - 1].rstrip(".-")
+    return f"{start}-{end}" if start else end
 
 
 async def _next_number(work: Work, member: Member) -> Unit:

@@ -12,8 +12,9 @@ from datetime import timedelta
 from typing import Final
 
 import pyotp
+from sqlalchemy import update
 
-from ddsd.db.statements import insert_into
+from ddsd.db.statements import affected, insert_into
 from ddsd.errors import NotAuthenticated
 from ddsd.mail import outbox
 from ddsd.mail.tables import Mail
@@ -24,6 +25,7 @@ CODE_DIGITS: Final = 8
 APP_DIGITS: Final = 6
 _APP_SECONDS: Final = 30
 _APP_REST: Final = timedelta(seconds=90)
+_TOO_SOON: Final = "Authentications with time-based token need to be at least 90 seconds apart."
 
 
 async def issue_mailed(work: Work, user: User, recipient: str) -> Mail | None:
@@ -31,7 +33,7 @@ async def issue_mailed(work: Work, user: User, recipient: str) -> Mail | None:
 
     A code lives ``security.code_minutes`` and is used once. A new one replaces the old one.
     """
-    last = await work.session.get(OneTimeCode, user.id)
+    last = await work.session.get(OneTimeCode, user.id, with_for_update=True)
     lifetime = timedelta(minutes=work.services.settings.security.code_minutes)
     if last is not None and not last.used and work.now - last.issued_at < lifetime:
         return None
@@ -90,14 +92,24 @@ async def check_app(work: Work, user: User, code: str) -> None:
         raise NotAuthenticated("Invalid time-based token.")
     step = int(work.now.timestamp()) // _APP_SECONDS
     if (step - user.totp_last_step) * _APP_SECONDS < _APP_REST.total_seconds():
-        raise NotAuthenticated(
-            "Authentications with time-based token need to be at least 90 seconds apart."
-        )
+        raise NotAuthenticated(_TOO_SOON)
     secret = work.services.instance_key.open(user.totp_secret, f"totp secret of {user.uid}")
     app = pyotp.TOTP(base64.b32encode(secret.reveal()).decode(), digits=APP_DIGITS)
     if not app.verify(code, for_time=work.now, valid_window=1):
         raise NotAuthenticated("Invalid time-based token.")
-    user.totp_last_step = step
+    await _use_step(work, user, step)
+
+
+async def _use_step(work: Work, user: User, step: int) -> None:
+    """Note the step, unless another login has done so since ``user`` was read."""
+    table = User.columns()
+    noted = await work.session.execute(
+        update(User)
+        .where(table.id == user.id, table.totp_last_step == user.totp_last_step)
+        .values(totp_last_step=step)
+    )
+    if not affected(noted):
+        raise NotAuthenticated(_TOO_SOON)
 
 
 def _mailed_code(services: Services, user: User, counter: int) -> str:

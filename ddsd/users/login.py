@@ -24,6 +24,8 @@ from ddsd.work import Services, Work, reading, transaction
 
 WRONG: Final = "Missing or incorrect credentials"
 _LONGEST_PASSWORD: Final = 1024
+# An account may be stored anew while Argon2id runs: by a new password, or by a new cost at a login beside this one.
+_LOOKS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,29 @@ async def check_password(
         MailUnavailable: the code could not be mailed.
     """
     await _spend_attempt(services, username, address)
+    for _ in range(_LOOKS):
+        user = await _account(services, username)
+        split = await _derive(services, user, username, password)
+        if (
+            user is None
+            or user.auth_verifier is None
+            or not hierarchy.auth_matches(split.auth, user.auth_verifier)
+        ):
+            break
+        accepted = await _accept(services, user, password, split, address)
+        if accepted is not None:
+            return accepted
+    raise NotAuthenticated(WRONG)
+
+
+async def check_token(services: Services, token: str) -> None:
+    """Refuse a token that is good for nothing, before anything else of the request is looked at.
+
+    Raises:
+        NotAuthenticated, Forbidden, UnderMaintenance: see :func:`ddsd.users.sessions.find`.
+    """
     async with reading(services, Nobody()) as work:
-        user = (
-            await work.session.execute(select(User).where(User.columns().username == username))
-        ).scalar_one_or_none()
-    split = await _derive(services, user, username, password)
-    if (
-        user is None
-        or user.auth_verifier is None
-        or not hierarchy.auth_matches(split.auth, user.auth_verifier)
-    ):
-        raise NotAuthenticated(WRONG)
-    return await _accept(services, user, password, split, address)
+        await sessions.find(work, token)
 
 
 async def check_second_factor(
@@ -126,9 +139,16 @@ async def primary_email(work: Work, user_id: int) -> str:
     return str(found.scalar_one())
 
 
+async def _account(services: Services, username: str) -> User | None:
+    async with reading(services, Nobody()) as work:
+        found = await work.session.execute(select(User).where(User.columns().username == username))
+    return found.scalar_one_or_none()
+
+
 async def _accept(
     services: Services, user: User, password: SecretText, split: MasterSplit, address: str
-) -> PasswordAccepted:
+) -> PasswordAccepted | None:
+    """Open a session; ``None`` if the account was stored anew since ``user`` was read."""
     if not user.active:
         raise Forbidden("Your account has been deactivated. You cannot use the DDS.")
     dearer = await _derive_dearer(services, user, password)
@@ -136,7 +156,7 @@ async def _accept(
         await maintenance.require_open(work, user.role)
         current = await work.session.get_one(User, user.id)
         if current.auth_verifier != user.auth_verifier:
-            raise NotAuthenticated(WRONG)  # the password was changed while we derived
+            return None
         unlocked = unlock(current, split)
         if dearer is not None:
             passwords.follow_cost(current, unlocked, *dearer)

@@ -26,7 +26,9 @@ async def encrypted_token(call: NamedDependency[Call]) -> Json:
 
 
 async def _second_factor(call: Call) -> Json:
-    token, body = call.token(), call.json_or_nothing()
+    token = call.token()
+    await login.check_token(call.services, token)
+    body = call.json_or_nothing()
     if not isinstance(body, dict):
         raise InvalidInput("MFA method not supplied")
     mailed = _digits(body, "HOTP", codes.CODE_DIGITS)
@@ -68,16 +70,16 @@ def _digits(body: Json, method: str, length: int) -> str | None:
     code = body.get(method)
     if code is None:
         return None
-    text = str(code)
-    wrong = []
-    if len(text) != length:
-        wrong.append(f"Length must be between {length} and {length}.")
-    elif not (text.isascii() and text.isdigit()):
+    if not isinstance(code, str):
+        raise InvalidFields({method: ["Not a valid string."]})
+    if len(code) != length:
+        raise InvalidFields({method: [f"Length must be between {length} and {length}."]})
+    if not (code.isascii() and code.isdigit()):
         choices = ", ".join("0123456789")
-        wrong.append(f"One or more of the choices you made was not in: {choices}.")
-    if wrong:
-        raise InvalidFields({method: wrong})
-    return text
+        raise InvalidFields(
+            {method: [f"One or more of the choices you made was not in: {choices}."]}
+        )
+    return code
 
 
 ROUTES: list[HTTPRouteHandler] = [encrypted_token, second_factor, second_factor_posted, user_info]

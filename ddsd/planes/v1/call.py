@@ -278,13 +278,16 @@ def _checked(value: str) -> str:
     return value
 
 
-def _holds_nul(value: object) -> bool:
-    match value:
-        case str():
-            return "\x00" in value
-        case list():
-            return any(map(_holds_nul, value))
-        case dict():
-            return any(_holds_nul(key) or _holds_nul(item) for key, item in value.items())
-        case _:
-            return False
+def _holds_nul(body: object) -> bool:
+    """Look through the whole body; not by recursion, as it may be nested to the decoder's limit."""
+    waiting = [body]
+    while waiting:
+        match waiting.pop():
+            case str() as text if "\x00" in text:
+                return True
+            case list() as items:
+                waiting += items
+            case dict() as items:
+                waiting += items
+                waiting += items.values()
+    return False

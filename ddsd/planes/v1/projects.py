@@ -39,8 +39,9 @@ async def create(call: NamedDependency[Call]) -> Json:
             warning = await _few_admins(asked, body)
             if warning is not None:
                 return {"warning": warning}
-            made = await projects.create(asked.work, _project_fields(body))
-            said = await _add_people(asked, made, body.get("users_to_add"))
+            described, wanted = _project_fields(body), _people(body)
+            made = await projects.create(asked.work, described)
+            said = await _add_people(asked, made, wanted)
     except Forbidden as no:
         if call.edition is Edition.V1 and no.message == "Insufficient credentials":
             raise Forbidden(
@@ -187,10 +188,17 @@ def _check_text(value: object, check: Any) -> list[str]:
     return check(value) if isinstance(value, str) else ["Not a valid string."]
 
 
-async def _add_people(asked: Asked, made: Created, wanted: object) -> list[str]:
-    """Let each person in, or say why not; a failed addition leaves the project and the others."""
-    if not isinstance(wanted, list):
+def _people(body: Json) -> list[object]:
+    wanted = body.get("users_to_add")
+    if wanted is None:
         return []
+    if not isinstance(wanted, list):
+        raise InvalidInput("`users_to_add` is a list of people: {'email': …, 'role': …}.")
+    return wanted
+
+
+async def _add_people(asked: Asked, made: Created, wanted: list[object]) -> list[str]:
+    """Let each person in, or say why not; a failed addition leaves the project and the others."""
     said = []
     for one in wanted:
         person = one if isinstance(one, dict) else {}
@@ -198,8 +206,10 @@ async def _add_people(asked: Asked, made: Created, wanted: object) -> list[str]:
         try:
             async with asked.work.session.begin_nested():
                 said.append(await invitations.add_or_invite(asked.work, made, email, role))
+        except InvalidFields as wrong:
+            said.append(f"Error for '{email}': {wrong.fields}")
         except DdsError as no:
-            said.append(f"Error for '{email}': {no.message}")
+            said.append(no.message)
     return said
 
 

@@ -1,0 +1,1 @@
+"""Measurements: a daemon of its own process, a client that opens a connection per request. Not collected by pytest."""

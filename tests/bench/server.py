@@ -1,0 +1,74 @@
+"""The measured process: the public plane as the daemon serves it, on one port of this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from ddsd.clock import SystemClock
+from ddsd.db.engine import Database
+from ddsd.keys.deriver import Deriver
+from ddsd.keys.hierarchy import KdfCost
+from ddsd.keys.instance import InstanceKey
+from ddsd.mail.kept import KeptTransport
+from ddsd.planes import public
+from ddsd.secret import SecretText
+from ddsd.settings import Settings
+from ddsd.storage.memory import MemoryStore
+from ddsd.storage.port import DownloadSigner, ScopedKey
+from ddsd.storage.sigv4 import LinkSigner
+from ddsd.work import Services
+
+KEY_FILE = "instance.key"
+
+
+class SigningStore(MemoryStore):
+    """A store without objects whose links are signed as for a real one."""
+
+    def download_signer(self, key: ScopedKey) -> DownloadSigner:
+        """See ``ObjectStore.download_signer``."""
+        return LinkSigner("http://127.0.0.1:9000", self.region, key)
+
+
+def make_services(url: str, state_dir: Path, key: InstanceKey) -> Services:
+    """Return services as configured by default, but for limits of logins, which the measurements would reach."""
+    settings = Settings.model_validate(
+        {
+            "instance": {"state_dir": state_dir},
+            "security": {"logins_per_hour": 100_000, "logins_per_hour_per_address": 100_000},
+        }
+    )
+    security, clock = settings.security, SystemClock()
+    cost = KdfCost(security.argon2_memory_kib, security.argon2_iterations, security.argon2_lanes)
+    return Services(
+        settings=settings,
+        clock=clock,
+        database=Database(url, pool_size=settings.database.pool_size),
+        store=SigningStore(clock=clock),
+        post=KeptTransport(),
+        instance_key=key,
+        deriver=Deriver(cost, security.argon2_parallel),
+        wake_jobs=lambda: None,
+    )
+
+
+def main() -> None:
+    """Serve until terminated. Arguments: the database's address, the state directory, the port."""
+    url, state_dir, port = sys.argv[1:]
+    key = InstanceKey.from_text(SecretText((Path(state_dir) / KEY_FILE).read_text()))
+    uvicorn.run(
+        public.build(make_services(url, Path(state_dir), key)),
+        host="127.0.0.1",
+        port=int(port),
+        loop="uvloop",
+        http="httptools",
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+    )
+
+
+if __name__ == "__main__":
+    main()
