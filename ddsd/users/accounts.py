@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import Row, func, select
+from sqlalchemy import func, select
 
 from ddsd.access import UNIT_ROLES, Role
 from ddsd.audit import trail
@@ -75,7 +75,7 @@ async def create(
 
 async def listing(
     work: Work, unit_public_id: str | None = None
-) -> Sequence[Row[tuple[User, str, str | None]]]:
+) -> Sequence[tuple[User, str, str | None]]:
     """Return accounts with their primary address and their unit's public id, by username."""
     users, emails, units = User.columns(), UserEmail.columns(), Unit.columns()
     query = (
@@ -86,7 +86,8 @@ async def listing(
     )
     if unit_public_id is not None:
         query = query.where(units.public_id == unit_public_id)
-    return (await work.session.execute(query)).tuples().all()  # type: ignore[return-value]  # rows are tuples
+    found = await work.session.execute(query)
+    return [(user, email, unit) for user, email, unit in found]
 
 
 async def emails_of(work: Work, user_id: int) -> list[str]:
