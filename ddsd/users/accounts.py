@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from ddsd.access import UNIT_ROLES, Role
@@ -83,7 +83,7 @@ async def create(
 
 async def listing(
     work: Work, unit_public_id: str | None = None
-) -> Sequence[Row[User, str, str | None]]:
+) -> Sequence[tuple[User, str, str | None]]:
     """Return accounts with their primary address and their unit's public id, by username."""
     users, emails, units = User.columns(), UserEmail.columns(), Unit.columns()
     query = (
@@ -94,7 +94,8 @@ async def listing(
     )
     if unit_public_id is not None:
         query = query.where(units.public_id == unit_public_id)
-    return (await work.session.execute(query)).all()
+    found = await work.session.execute(query)
+    return [(user, email, unit) for user, email, unit in found]
 
 
 async def emails_of(work: Work, user_id: int) -> list[str]:

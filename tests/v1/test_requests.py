@@ -361,7 +361,7 @@ class TestAnything:
         requests: list[tuple[Any, dict[str, str]]] = []
 
         @settings(
-            max_examples=200,
+            max_examples=40,
             deadline=None,
             database=None,
             derandomize=True,
