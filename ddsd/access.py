@@ -38,6 +38,7 @@ class Action(StrEnum):
     LIST_FILES = "list files"
     DOWNLOAD = "download"
     OPEN_PROJECT_KEY = "open project key"
+    KEEP_RECOVERY_KIT = "keep recovery kit"
     OPERATE = "operate"
 
 
@@ -54,6 +55,7 @@ PERMISSIONS: Final[Mapping[Action, frozenset[Role]]] = {
     Action.LIST_FILES: _SEES_DATA,
     Action.DOWNLOAD: _SEES_DATA,
     Action.OPEN_PROJECT_KEY: _SEES_DATA,
+    Action.KEEP_RECOVERY_KIT: frozenset({Role.UNIT_ADMIN}),
     Action.OPERATE: frozenset(),
 }
 

@@ -31,6 +31,7 @@ TABLE = {
     Action.LIST_FILES: (False, True, True, True),
     Action.DOWNLOAD: (False, True, True, True),
     Action.OPEN_PROJECT_KEY: (False, True, True, True),
+    Action.KEEP_RECOVERY_KIT: (False, True, False, False),
     Action.OPERATE: (False, False, False, False),
 }
 

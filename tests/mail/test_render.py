@@ -23,6 +23,12 @@ FACTS: Final[dict[str, dict[str, str]]] = {
         "days": "7",
         "unit_contact": "u@x.example",
     },
+    "recovery_kit": {
+        "happened": "A recovery kit was made",
+        "unit": "Genomics Unit",
+        "person": "Eva Svensson",
+        "advice": "Ask them where the paper is kept.",
+    },
     "project_released": {
         "title": "Fern genome",
         "public_id": "unit00001",
@@ -35,6 +41,7 @@ SUBJECTS: Final = {
     "one_time_code": "DDS One-Time Authentication Code",
     "set_password": "Set the password of your account in the Sequencing Core",
     "invite": "Genomics Unit invites you to the Sequencing Core",
+    "recovery_kit": "A recovery kit was made: Genomics Unit in the Sequencing Core",
     "project_released": "Project made available by Genomics Unit in the Sequencing Core",
 }
 COMMANDS: Final = ("dds ls -p unit00001", "dds data get -p unit00001 -a --verify-checksum")
