@@ -11,7 +11,7 @@ from ddsd.access import Operator, Role
 from ddsd.errors import AlreadyExists, InvalidFields, InvalidInput, NotFound
 from ddsd.users import accounts
 from ddsd.users.accounts import NewAccount
-from ddsd.users.tables import PasswordLink, User, UserEmail
+from ddsd.users.tables import OneTimeLink, User, UserEmail
 from ddsd.work import Services, transaction
 from tests.builders import a_unit
 
@@ -36,7 +36,7 @@ async def test_an_account_waits_for_its_person(services: Services) -> None:
     assert "/set-password#" in made.link
     assert (made.user.auth_verifier, made.user.public_key) == (None, None)
     async with transaction(services, ROOT) as work:
-        link = (await work.session.execute(select(PasswordLink))).scalar_one()
+        link = (await work.session.execute(select(OneTimeLink))).scalar_one()
         assert link.user_id == made.user.id
         assert made.link.partition("#")[2].encode() not in link.secret_hash
 
@@ -100,7 +100,7 @@ async def test_a_refused_account_leaves_nothing(services: Services) -> None:
     with pytest.raises(InvalidInput):
         await create(services, role=Role.UNIT_ADMIN)
     async with transaction(services, ROOT) as work:
-        for table in (User, UserEmail, PasswordLink):
+        for table in (User, UserEmail, OneTimeLink):
             assert (await work.session.execute(select(table))).all() == []
 
 
