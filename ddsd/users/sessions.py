@@ -90,9 +90,21 @@ async def complete(work: Work, caller: Caller) -> str:
     """Replace the partial session by a full one after the second factor; return the session token.
 
     It ends when the partial one would have: the second factor does not prolong it (wire contract, section 2.3).
+
+    Raises:
+        NotAuthenticated: the partial session was ended or completed at this moment.
     """
     unlocked, partial = caller.unlock(), caller.session
-    await work.session.execute(delete(Session).where(Session.columns().id == partial.id))
+    # Locked, so that whoever ends all sessions of the account finds either the partial one or the full one.
+    users, table = User.columns(), Session.columns()
+    await work.session.execute(
+        select(users.id).where(users.id == caller.user.id).with_for_update(key_share=True)
+    )
+    replaced = await work.session.execute(
+        delete(Session).where(table.id == partial.id, table.revoked_at.is_(None))
+    )
+    if not affected(replaced):
+        raise NotAuthenticated("Expired token")
     origin = _Origin(partial.address, partial.kind, partial.agent)
     return _open_row(work, caller.user, unlocked, TokenPurpose.SESSION, partial.expires_at, origin)
 
