@@ -21,7 +21,8 @@ from ddsd.projects.gate import require_in_progress
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Membership, Project, StatusEntry
 from ddsd.units.tables import Unit
-from ddsd.users.tables import User
+from ddsd.users import directory
+from ddsd.users.tables import Invite, User
 from ddsd.work import Work
 
 _FEW_ADMINS = 2
@@ -57,24 +58,13 @@ class Created:
     pair: KeyPair
 
 
-async def count_admins(work: Work, unit_id: int) -> int:
-    """Return how many active unit admins a unit has."""
-    table = User.columns()
-    found = await work.session.execute(
-        select(table.id).where(
-            table.unit_id == unit_id, table.role == Role.UNIT_ADMIN, table.active.is_(True)
-        )
-    )
-    return len(found.all())
-
-
 async def warn_of_few_admins(work: Work, unit_id: int) -> str | None:
     """Return what is to be said before a unit with two admins makes a project; ``None`` with three or more.
 
     Raises:
         Forbidden: it has fewer than two.
     """
-    admins = await count_admins(work, unit_id)
+    admins = await directory.count_admins(work, unit_id)
     if admins < _FEW_ADMINS:
         raise Forbidden(
             "Your unit does not have enough Unit Admins. "
@@ -90,7 +80,7 @@ async def warn_of_few_admins(work: Work, unit_id: int) -> str | None:
 
 
 async def create(work: Work, fields: ProjectFields) -> Created:
-    """Make a project: number, bucket name, first status, key pair, one wrap per unit user with a key.
+    """Make a project: number, bucket name, first status, key pair, one wrap per unit user or invite with a key.
 
     The unit's recovery kit, if there is one, holds the key as well.
 
@@ -174,16 +164,26 @@ async def history(work: Work, project: Project) -> Sequence[StatusEntry]:
 
 
 async def holders_of(work: Work, unit_id: int) -> list[Holder]:
-    """Return whom every new project of a unit is wrapped for: its people and its recovery kit.
+    """Return whom every new project of a unit is wrapped for: its people, those invited, and its recovery kit.
 
-    The people's rows are locked, so that nobody replaces their key pair before the wraps are there.
+    The rows of people and invites are locked: nobody replaces their key pair, and no invite is accepted, before the
+    wraps are there.
     """
-    kits = RecoveryKit.columns()
-    found = await work.session.execute(
+    invites, kits = Invite.columns(), RecoveryKit.columns()
+    invited = await work.session.execute(
+        select(invites.public_key, invites.id)
+        .where(invites.unit_id == unit_id, invites.expires_at > work.now)
+        .order_by(invites.id)
+        .with_for_update()
+    )
+    paper = await work.session.execute(
         select(kits.public_key, kits.id).where(kits.unit_id == unit_id, kits.revoked_at.is_(None))
     )
-    paper = [Holder(public=public, kit_id=kit_id) for public, kit_id in found]
-    return [*await people_of(work, unit_id), *paper]
+    return [
+        *await people_of(work, unit_id),
+        *(Holder(public=public, invite_id=number) for public, number in invited),
+        *(Holder(public=public, kit_id=number) for public, number in paper),
+    ]
 
 
 async def people_of(work: Work, unit_id: int) -> list[Holder]:

@@ -295,7 +295,7 @@ def _unit_id(member: Member) -> int:
 async def _unit(work: Work) -> Unit:
     """Return the caller's unit, locked as a new project locks it: no project is made meanwhile without the kit."""
     number = _unit_id(_admin(work))
-    return await work.session.get_one(Unit, number, with_for_update=True)
+    return await work.session.get_one(Unit, number, with_for_update={"key_share": True})
 
 
 async def _tell(work: Work, unit: Unit, happened: str, advice: str) -> None:

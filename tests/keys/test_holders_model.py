@@ -30,14 +30,13 @@ from sqlalchemy import select
 
 from ddsd.access import Member, Operator, Role, System
 from ddsd.db.engine import Database
-from ddsd.errors import AccessLost, AlreadyExists, Conflict, DdsError, Forbidden, SealBroken
+from ddsd.errors import AlreadyExists, DdsError, Forbidden, SealBroken
 from ddsd.keys import kits
-from ddsd.keys import service as keys
 from ddsd.keys.hierarchy import open_from_link, open_user_key, unwrap_project_key
 from ddsd.keys.tables import KeyWrap
 from ddsd.keys.unlocked import Unlocked
 from ddsd.mail import outbox
-from ddsd.projects import gate, invitations, membership, projects, recovery, repair
+from ddsd.projects import invitations, membership, projects, recovery, repair
 from ddsd.projects.invitations import Capacity, Request
 from ddsd.projects.projects import ProjectFields
 from ddsd.projects.tables import Project
@@ -297,6 +296,7 @@ class Holders(RuleBasedStateMachine):
 
         made = self.run(act())
         made.holders = {one.key for one in self.model.of_unit(maker.unit) if one.active}
+        made.holders |= {one.key for one in self.model.waiting.values() if one.unit == maker.unit}
         if maker.unit in self.model.papers:
             made.holders.add(self.model.papers[maker.unit].key)
         self.model.deliveries[made.uid] = made
@@ -375,9 +375,9 @@ class Holders(RuleBasedStateMachine):
         person = self.by_key(key)
         asker = self.pick(data, self.acting(), "asker")
         expected: type[DdsError] | None = None
-        if asker.unit != delivery.unit:
-            expected = Forbidden
-        elif isinstance(person, Person) and self.model.is_lost_without(delivery, key):
+        if asker.unit != delivery.unit or (
+            isinstance(person, Person) and self.model.is_lost_without(delivery, key)
+        ):
             expected = Forbidden
 
         async def act() -> None:
@@ -409,11 +409,12 @@ class Holders(RuleBasedStateMachine):
         expected: type[DdsError] | None = None
         same_unit = person.unit == helper.unit
         personnel = helper.role is Role.UNIT_PERSONNEL
-        if person is helper or (person.unit and not same_unit):
-            expected = Forbidden
-        elif person.role is Role.UNIT_ADMIN and personnel:
-            expected = Forbidden
-        elif not everything and one.unit != helper.unit:
+        if (
+            person is helper
+            or (person.unit and not same_unit)
+            or (person.role is Role.UNIT_ADMIN and personnel)
+            or (not everything and one.unit != helper.unit)
+        ):
             expected = Forbidden
 
         async def act() -> None:
