@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
@@ -16,13 +13,10 @@ from ddsd.access import UNIT_ROLES, Role
 from ddsd.audit import trail
 from ddsd.errors import AlreadyExists, InvalidFields, InvalidInput, NotFound
 from ddsd.units.tables import Unit
-from ddsd.users import first_password
-from ddsd.users.tables import User, UserEmail
+from ddsd.users import first_password, names
+from ddsd.users.names import normal_email as normal_email
+from ddsd.users.tables import Invite, User, UserEmail
 from ddsd.work import Work
-
-# The names the stock system allows (wire contract, section 10).
-_USERNAME: Final = re.compile(r"[A-Za-z0-9_.-]{3,30}")
-_LONGEST_NAME: Final = 255
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,7 @@ async def create(
 
     Args:
         work: the transaction.
-        username: 3 to 30 of ``A-Z a-z 0-9 _ . -``; compared exactly, but no two may differ in case only.
+        username: 3 to 30 of ``A-Z a-z 0-9 _ . -``; compared exactly, but no two may look alike.
         name: how the person is shown.
         email: where they are written to.
         role: what they are.
@@ -52,7 +46,7 @@ async def create(
         InvalidFields: the names or the address cannot be used.
         InvalidInput: role and unit do not fit.
         NotFound: there is no such unit.
-        AlreadyExists: the username or the address is taken.
+        AlreadyExists: the username or the address is taken, or the address has been invited.
     """
     address = _check_fields(username, name, email)
     unit = await _unit_for(work, role, unit_public_id)
@@ -60,8 +54,8 @@ async def create(
     user = User(
         uid=uuid.uuid4().hex,
         username=username,
-        username_folded=username.lower(),
-        name=name.strip(),
+        username_folded=names.fold(username),
+        name=names.shown(name),
         role=role,
         unit_id=unit.id if unit else None,
         created_at=work.now,
@@ -120,33 +114,15 @@ async def find_by_email(work: Work, email: str) -> User | None:
     return found.scalar_one_or_none()
 
 
-def normal_email(email: str) -> str:
-    """Return the address as it is stored and compared: valid, composed, lower-case.
-
-    Raises:
-        InvalidInput: it is no address (no lookup is made).
-    """
-    try:
-        return validate_email(
-            email, check_deliverability=False, test_environment=True
-        ).normalized.lower()
-    except EmailNotValidError as wrong:
-        raise InvalidInput(str(wrong)) from None
-
-
 def _check_fields(username: str, name: str, email: str) -> str:
-    wrong: dict[str, list[str]] = {}
-    if not _USERNAME.fullmatch(username):
-        wrong["username"] = ["Use 3 to 30 letters (a-z), digits, '_', '.' or '-'."]
-    if not 2 <= len(name.strip()) <= _LONGEST_NAME or not name.isprintable():
-        wrong["name"] = [f"Use 2 to {_LONGEST_NAME} printable characters."]
+    wrong = {"username": names.username_misfits(username), "name": names.name_misfits(name)}
     address = ""
     try:
         address = normal_email(email)
     except InvalidInput as no:
         wrong["email"] = [no.message]
-    if wrong:
-        raise InvalidFields(wrong)
+    if any(wrong.values()):
+        raise InvalidFields({field: why for field, why in wrong.items() if why})
     return address
 
 
@@ -168,12 +144,29 @@ async def _unit_for(work: Work, role: Role, unit_public_id: str | None) -> Unit 
 
 async def _require_free(work: Work, username: str, address: str) -> None:
     taken = await work.session.execute(
-        select(User.columns().id).where(User.columns().username_folded == username.lower())
+        select(User.columns().username).where(
+            User.columns().username_folded == names.fold(username)
+        )
     )
-    if taken.first():
-        raise AlreadyExists(f"The username '{username}' is taken.")
+    other = taken.scalar()
+    if other is not None:
+        raise AlreadyExists(
+            f"The username '{username}' is taken."
+            if other == username
+            else f"The username '{username}' looks like '{other}', which is taken."
+        )
     used = await work.session.execute(
         select(UserEmail.columns().id).where(UserEmail.columns().email == address)
     )
     if used.first():
         raise AlreadyExists(f"The address '{address}' belongs to an account already.")
+    invites = Invite.columns()
+    pending = await work.session.execute(
+        select(invites.role).where(invites.email == address, invites.expires_at > work.now)
+    )
+    role = pending.scalar()
+    if role is not None:
+        raise AlreadyExists(
+            f"The address '{address}' has been invited as {role.value}: wait until the invite is accepted, "
+            f"or withdraw it first (ddsctl invite delete {address})."
+        )
