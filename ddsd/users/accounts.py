@@ -6,16 +6,18 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.exc import IntegrityError
 
-from ddsd.access import UNIT_ROLES, Role
+from ddsd.access import UNIT_ROLES, Action, Role, require
 from ddsd.audit import trail
-from ddsd.errors import AlreadyExists, InvalidFields, InvalidInput, NotFound
+from ddsd.db.base import Table
+from ddsd.errors import AlreadyExists, Conflict, InvalidFields, InvalidInput, NotFound
+from ddsd.keys import service as keys
 from ddsd.units.tables import Unit
 from ddsd.users import first_password, names
 from ddsd.users.names import normal_email as normal_email
-from ddsd.users.tables import Invite, User, UserEmail
+from ddsd.users.tables import Invite, Passkey, RecoveryCode, User, UserEmail
 from ddsd.work import Work
 
 
@@ -49,7 +51,7 @@ async def create(
         AlreadyExists: the username or the address is taken, or the address has been invited.
     """
     address = _check_fields(username, name, email)
-    unit = await _unit_for(work, role, unit_public_id)
+    unit = await unit_for(work, role, unit_public_id)
     await _require_free(work, username, address)
     user = User(
         uid=uuid.uuid4().hex,
@@ -70,9 +72,7 @@ async def create(
             f"The username '{username}' or the address '{address}' was taken just now."
         ) from None
     trail.record(work, "user.create", username, role=role.value, unit=unit_public_id, email=address)
-    link = await first_password.issue(work, user)
-    hours = work.services.settings.security.set_password_hours
-    return NewAccount(user, address, link, hours)
+    return await _with_link(work, user, address)
 
 
 async def listing(
@@ -90,6 +90,75 @@ async def listing(
         query = query.where(units.public_id == unit_public_id)
     found = await work.session.execute(query)
     return [(user, email, unit) for user, email, unit in found]
+
+
+async def find(work: Work, username: str) -> User:
+    """Return the account of this name, compared exactly.
+
+    Raises:
+        NotFound: there is none; one that only looks alike is named.
+    """
+    table = User.columns()
+    found = await work.session.scalars(
+        select(User).where(table.username_folded == names.fold(username))
+    )
+    user = found.one_or_none()
+    if user is None:
+        raise NotFound(f"There is no account '{username}'. See: ddsctl user ls")
+    if user.username != username:
+        raise NotFound(f"There is no account '{username}'. Did you mean '{user.username}'?")
+    return user
+
+
+async def new_link(work: Work, user: User) -> NewAccount:
+    """Make a new link for somebody who has not set a password yet; the earlier one is worthless from now on.
+
+    Raises:
+        Conflict: they have a password, or the account is deactivated.
+    """
+    if user.auth_verifier is not None:
+        raise Conflict(
+            f"{user.username} has a password already. If it is forgotten, they reset it themselves on "
+            f"{work.services.settings.instance.public_url}."
+        )
+    if not user.active:
+        raise Conflict(
+            f"The account {user.username} is deactivated. First: ddsctl user activate {user.username}"
+        )
+    email, *_ = await emails_of(work, user.id)
+    trail.record(work, "user.new_link", user.username)
+    return await _with_link(work, user, email)
+
+
+@dataclass(frozen=True)
+class Details:
+    """What an operator may know of an account beside its row. ``projects`` counts the keys it holds."""
+
+    emails: Sequence[str]
+    unit_public_id: str | None
+    passkeys: int
+    recovery_codes: int
+    projects: int
+
+
+async def details(work: Work, user: User) -> Details:
+    """Return what hangs on an account; nothing of it opens anything.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+    """
+    require(work.actor, Action.OPERATE)
+    unit = await work.session.get(Unit, user.unit_id) if user.unit_id else None
+    codes = RecoveryCode.columns()
+    return Details(
+        emails=await emails_of(work, user.id),
+        unit_public_id=unit.public_id if unit else None,
+        passkeys=await _count(work, Passkey, Passkey.columns().user_id == user.id),
+        recovery_codes=await _count(
+            work, RecoveryCode, codes.user_id == user.id, codes.used_at.is_(None)
+        ),
+        projects=len(await keys.held_projects(work, user_id=user.id)),
+    )
 
 
 async def emails_of(work: Work, user_id: int) -> list[str]:
@@ -114,19 +183,13 @@ async def find_by_email(work: Work, email: str) -> User | None:
     return found.scalar_one_or_none()
 
 
-def _check_fields(username: str, name: str, email: str) -> str:
-    wrong = {"username": names.username_misfits(username), "name": names.name_misfits(name)}
-    address = ""
-    try:
-        address = normal_email(email)
-    except InvalidInput as no:
-        wrong["email"] = [no.message]
-    if any(wrong.values()):
-        raise InvalidFields({field: why for field, why in wrong.items() if why})
-    return address
+async def unit_for(work: Work, role: Role, unit_public_id: str | None) -> Unit | None:
+    """Return the unit that somebody of this role is to work for; ``None`` for roles that have none.
 
-
-async def _unit_for(work: Work, role: Role, unit_public_id: str | None) -> Unit | None:
+    Raises:
+        InvalidInput: role and unit do not fit.
+        NotFound: there is no such unit.
+    """
     if role not in UNIT_ROLES:
         if unit_public_id is not None:
             raise InvalidInput(f"A {role.value} belongs to no unit: leave the unit out.")
@@ -140,6 +203,28 @@ async def _unit_for(work: Work, role: Role, unit_public_id: str | None) -> Unit 
     if unit is None:
         raise NotFound(f"There is no unit '{unit_public_id}'. See: ddsctl unit ls")
     return unit
+
+
+async def _with_link(work: Work, user: User, address: str) -> NewAccount:
+    link = await first_password.issue(work, user)
+    return NewAccount(user, address, link, work.services.settings.security.set_password_hours)
+
+
+async def _count(work: Work, table: type[Table], *where: ColumnElement[bool]) -> int:
+    counted = await work.session.scalar(select(func.count()).select_from(table).where(*where))
+    return counted or 0
+
+
+def _check_fields(username: str, name: str, email: str) -> str:
+    wrong = {"username": names.username_misfits(username), "name": names.name_misfits(name)}
+    address = ""
+    try:
+        address = normal_email(email)
+    except InvalidInput as no:
+        wrong["email"] = [no.message]
+    if any(wrong.values()):
+        raise InvalidFields({field: why for field, why in wrong.items() if why})
+    return address
 
 
 async def _require_free(work: Work, username: str, address: str) -> None:
