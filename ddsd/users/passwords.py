@@ -22,6 +22,9 @@ _SHORTEST: Final = 10
 _LONGEST: Final = 64
 _DIGIT_OR_SIGN: Final = re.compile(r"[0-9#?!@$%^&*-]")
 
+Derived = tuple[MasterSplit, bytes, KdfCost]
+"""What a password became: the split, its salt and its cost."""
+
 
 def check_strength(password: SecretText) -> None:
     """Hold a new password against the rules (wire contract, section 10).
@@ -51,9 +54,7 @@ def check_strength(password: SecretText) -> None:
         raise InvalidFields({"password": [f"The password needs: {', '.join(misses)}."]})
 
 
-async def derive_new(
-    services: Services, password: SecretText
-) -> tuple[MasterSplit, bytes, KdfCost]:
+async def derive_new(services: Services, password: SecretText) -> Derived:
     """Run Argon2id for a new password or cost; return the split, the fresh salt and the cost.
 
     Call it outside a transaction: it takes a fraction of a second.

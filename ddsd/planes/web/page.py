@@ -5,12 +5,12 @@ Invariant: no page carries a script or a style of its own, is shown in a frame, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Request, Response
-from litestar.datastructures import State
+from litestar.datastructures import Cookie, State
 from litestar.enums import HttpMethod, MediaType
 from litestar.template.base import csrf_token
 
@@ -83,4 +83,11 @@ def page(
     )
     return Response(
         html, status_code=status, media_type=MediaType.HTML, headers={**HEADERS, **(headers or {})}
+    )
+
+
+def go(path: str, cookies: Iterable[Cookie] = ()) -> Response[str]:
+    """Send the browser to another page of ours, which it asks for with GET (RFC 9110, section 15.4.4)."""
+    return Response(
+        "", status_code=303, headers={**HEADERS, "Location": path}, cookies=list(cookies)
     )
