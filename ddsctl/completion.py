@@ -43,6 +43,17 @@ def invited(ctx: typer.Context, incomplete: str) -> list[str]:
     )
 
 
+def letters(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the kinds of letters."""
+    from ddsd.contract.admin import Preview
+
+    return _offer(
+        ctx,
+        incomplete,
+        lambda daemon: (one.kind for one in daemon.get_list("/mail-samples", Preview)),
+    )
+
+
 def _offer(
     ctx: typer.Context, incomplete: str, ask: Callable[[Daemon], Iterator[str]]
 ) -> list[str]:

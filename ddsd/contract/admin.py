@@ -265,6 +265,15 @@ class Letter(_Sent):
     withheld: str = ""
 
 
+class Preview(_Sent):
+    """A letter as it would be with made-up facts. Its links open nothing."""
+
+    kind: str
+    subject: str
+    text: str
+    html: str
+
+
 class Revision(_Sent):
     """Where the database is (null: never migrated), and where this daemon needs it."""
 

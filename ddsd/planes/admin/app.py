@@ -53,6 +53,8 @@ HANDLERS: Final = (
     projects.list_projects,
     mails.list_mails,
     mails.show_mail,
+    mails.list_samples,
+    mails.show_sample,
 )
 
 
