@@ -21,7 +21,8 @@ from ddsd.projects.gate import require_in_progress
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Membership, Project, StatusEntry
 from ddsd.units.tables import Unit
-from ddsd.users.tables import User
+from ddsd.users import directory
+from ddsd.users.tables import Invite, User
 from ddsd.work import Work
 
 _FEW_ADMINS = 2
@@ -57,24 +58,13 @@ class Created:
     pair: KeyPair
 
 
-async def count_admins(work: Work, unit_id: int) -> int:
-    """Return how many active unit admins a unit has."""
-    table = User.columns()
-    found = await work.session.execute(
-        select(table.id).where(
-            table.unit_id == unit_id, table.role == Role.UNIT_ADMIN, table.active.is_(True)
-        )
-    )
-    return len(found.all())
-
-
 async def warn_of_few_admins(work: Work, unit_id: int) -> str | None:
     """Return what is to be said before a unit with two admins makes a project; ``None`` with three or more.
 
     Raises:
         Forbidden: it has fewer than two.
     """
-    admins = await count_admins(work, unit_id)
+    admins = await directory.count_admins(work, unit_id)
     if admins < _FEW_ADMINS:
         raise Forbidden(
             "Your unit does not have enough Unit Admins. "
@@ -90,7 +80,7 @@ async def warn_of_few_admins(work: Work, unit_id: int) -> str | None:
 
 
 async def create(work: Work, fields: ProjectFields) -> Created:
-    """Make a project: number, bucket name, first status, key pair, one wrap per unit user with a key.
+    """Make a project: number, bucket name, first status, key pair, one wrap per unit user or invite with a key.
 
     The bucket itself is made when the first upload is granted, so that the store may be away now.
 
@@ -213,10 +203,18 @@ async def _next_number(work: Work, member: Member) -> Unit:
 
 
 async def _unit_holders(work: Work, unit_id: int) -> list[Holder]:
-    table = User.columns()
-    found = await work.session.execute(
-        select(table.id, table.public_key).where(
-            table.unit_id == unit_id, table.active.is_(True), table.public_key.is_not(None)
+    users, invites = User.columns(), Invite.columns()
+    working = await work.session.execute(
+        select(users.id, users.public_key).where(
+            users.unit_id == unit_id, users.active.is_(True), users.public_key.is_not(None)
         )
     )
-    return [Holder(public=public, user_id=user_id) for user_id, public in found]
+    # Locked, so that none of them is accepted before the wrap made for it is there to be taken over.
+    invited = await work.session.execute(
+        select(invites.id, invites.public_key)
+        .where(invites.unit_id == unit_id, invites.expires_at > work.now)
+        .with_for_update()
+    )
+    return [Holder(public=public, user_id=number) for number, public in working] + [
+        Holder(public=public, invite_id=number) for number, public in invited
+    ]
