@@ -46,6 +46,7 @@ class Action(StrEnum):
     LIST_PEOPLE = "list people"
     LIST_INVITES = "list invites"
     FIND_PEOPLE = "find people"
+    KEEP_RECOVERY_KIT = "keep recovery kit"
     OPERATE = "operate"
 
 
@@ -70,6 +71,7 @@ PERMISSIONS: Final[Mapping[Action, frozenset[Role]]] = {
     Action.LIST_PEOPLE: UNIT_ROLES | {Role.SUPER_ADMIN},
     Action.LIST_INVITES: _ALL,
     Action.FIND_PEOPLE: frozenset({Role.SUPER_ADMIN}),
+    Action.KEEP_RECOVERY_KIT: frozenset({Role.UNIT_ADMIN}),
     Action.OPERATE: frozenset(),
 }
 OWNERS_MAY: Final = frozenset({Action.ADD_PEOPLE, Action.MANAGE_ACCESS})
