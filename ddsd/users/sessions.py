@@ -24,7 +24,8 @@ from ddsd.notices import maintenance
 from ddsd.users.tables import SecondFactor, Session, SessionKind, User
 from ddsd.work import Work
 
-_PARTIAL_LIFETIME = timedelta(minutes=30)
+PARTIAL_LIFETIME: Final = timedelta(minutes=30)
+"""How long a token that has only the password is good for the second factor."""
 _LONGEST_AGENT: Final = 200
 # Made once: every request runs it, and making it takes as long as running it.
 _FIND: Final = (
@@ -253,5 +254,5 @@ def _check_alive(session: Session, contents: TokenContents, now: datetime) -> No
             )
         raise NotAuthenticated("Expired token")
     partial = contents.purpose is TokenPurpose.PARTIAL
-    if session.expires_at <= now or (partial and session.created_at + _PARTIAL_LIFETIME <= now):
+    if session.expires_at <= now or (partial and session.created_at + PARTIAL_LIFETIME <= now):
         raise NotAuthenticated("Expired token")
