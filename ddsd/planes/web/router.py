@@ -10,6 +10,7 @@ from ddsd.planes.web import (
     demo_mail,
     forms,
     home,
+    kit,
     login,
     projects,
     register,
@@ -54,6 +55,14 @@ _PAGES = [
     reset_password.show,
     reset_password.open_link,
     reset_password.submit,
+    kit.show,
+    kit.complete,
+    kit.show_new,
+    kit.make,
+    kit.show_revoke,
+    kit.revoke,
+    kit.show_restore,
+    kit.restore,
 ]
 _DEMO_PAGES = [demo_mail.listing, demo_mail.letter]
 
