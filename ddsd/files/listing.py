@@ -92,8 +92,11 @@ async def below(work: Work, project: Project, asked: str) -> list[FileFacts]:
 
 
 async def those_with_files(work: Work, project: Project, asked: Sequence[str]) -> list[str]:
-    """Return those of the asked folders, as they were spelled, that have a file somewhere below."""
-    paths = list({normal_folder(one) for one in asked})
+    """Return those of the asked folders that have a file somewhere below, each once and as it was spelled first."""
+    spelled: dict[str, str] = {}
+    for one in asked:
+        spelled.setdefault(normal_folder(one), one)
+    paths = list(spelled)
     table = Folder.columns()
     there: set[str] = set()
     for start in range(0, len(paths), _IN_BATCH):
@@ -105,7 +108,7 @@ async def those_with_files(work: Work, project: Project, asked: Sequence[str]) -
             )
         )
         there.update(path for (path,) in rows)
-    return [one for one in asked if normal_folder(one) in there]
+    return [one for path, one in spelled.items() if path in there]
 
 
 async def everything(
