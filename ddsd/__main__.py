@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -116,7 +117,11 @@ def demo(context: typer.Context) -> None:
 
 
 def main() -> None:
-    """Run the command line; refusals are sentences, not tracebacks."""
+    """Run the command line; refusals are sentences, not tracebacks.
+
+    Whatever is made (database, keys, objects) is for this user alone, however the process was started.
+    """
+    os.umask(0o077)
     try:
         app()
     except ConfigurationError as wrong:
