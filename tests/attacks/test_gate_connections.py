@@ -30,7 +30,7 @@ def gate(tmp_path: Path) -> Iterator[tuple[str, int]]:
     gate = Gate(listener, KeyFile(tmp_path / "keys.json"), inside)
     thread = threading.Thread(target=gate.serve_forever)
     thread.start()
-    yield gate.server_address[0], gate.server_address[1]
+    yield listener.getsockname()
     gate.shutdown()
     thread.join()
     gate.server_close()
