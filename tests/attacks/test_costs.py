@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.world import VERSION, World
+from tests.world import PROJECT, VERSION, World
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,16 @@ async def test_a_folder_asked_for_in_many_spellings_is_told_once(
     assert answer.status_code == 200
     assert list(answer.json()["folder_contents"]) == ["reads"]
     assert list(answer.json()["folder_contents"]["reads"]) == ["reads/a.fastq"]
+
+
+async def test_one_request_cannot_write_to_thousands(world: World) -> None:
+    people = [
+        {"email": f"stranger{number}@example.org", "role": "Researcher"} for number in range(201)
+    ]
+    answer = await world.call(
+        "POST", "/proj/create", "admin1", json=PROJECT | {"force": True, "users_to_add": people}
+    )
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith("At most 200 people can be added at once.")
+    listed = await world.call("GET", "/proj/list", "admin1")
+    assert listed.json()["project_info"] == []
