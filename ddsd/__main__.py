@@ -117,10 +117,7 @@ def demo(context: typer.Context) -> None:
 
 
 def main() -> None:
-    """Run the command line; refusals are sentences, not tracebacks.
-
-    Whatever is made (database, keys, objects) is for this user alone, however the process was started.
-    """
+    """Run the command line; refusals are sentences, not tracebacks. What it writes, nobody else may read."""
     os.umask(0o077)
     try:
         app()

@@ -31,13 +31,14 @@ from ddsd.settings import (
     Secrets,
     Security,
     Settings,
+    Store,
     StoreKind,
     read_secret,
     read_secrets,
 )
 from ddsd.storage.embedded import EmbeddedStore
 from ddsd.storage.minio import S3Store
-from ddsd.storage.port import ObjectStore
+from ddsd.storage.port import May, ObjectStore, ScopedKey
 from ddsd.work import Services
 
 DEMO_KEY_FILE: Final = "instance.key"
@@ -182,8 +183,16 @@ def _store(settings: Settings, secrets: Secrets, clock: Clock) -> ObjectStore:
         public_endpoint=section.public_endpoint or None,
         region=section.region,
         allow_wide_upload_key=section.allow_wide_upload_keys,
+        read_only_key=_read_only_key(section, secrets),
         clock=clock,
     )
+
+
+def _read_only_key(section: Store, secrets: Secrets) -> ScopedKey | None:
+    secret = secrets.store_read_only_secret_key
+    if not section.read_only_access_key or secret is None:
+        return None
+    return ScopedKey(section.read_only_access_key, secret, May.DOWNLOAD)
 
 
 def _post(settings: Settings, secrets: Secrets) -> MailTransport:

@@ -39,6 +39,7 @@ CREDENTIALS: Final = {
     "instance.key_file": "instance-key",
     "database.password_file": "database-password",
     "store.secret_key_file": "store-secret-key",
+    "store.read_only_secret_key_file": "store-read-only-secret-key",
     "mail.password_file": "mail-password",
 }
 LONGEST_SOCKET_PATH_BYTES: Final = 107
@@ -193,6 +194,8 @@ class Store(_Section):
     directory: MaybePath = None
     port: Port = 0
     allow_wide_upload_keys: bool = False
+    read_only_access_key: str = ""
+    read_only_secret_key_file: MaybePath = None
     upload_key_hours: Annotated[int, Field(ge=1, le=720)] = 72
     download_url_hours: Annotated[int, Field(ge=1, le=168)] = 168
 
@@ -267,6 +270,13 @@ class Settings(_Section):
         return self.database.url or f"sqlite:///{self.instance.state_dir / 'ddsd.sqlite3'}"
 
     @property
+    def store_identity(self) -> str:
+        """Name the store that keys belong to: keys made at one are worth nothing at another."""
+        if self.store.kind is StoreKind.EMBEDDED:
+            return f"embedded {self.store_directory}"
+        return f"s3 {self.store.endpoint} {self.store.access_key}"
+
+    @property
     def store_directory(self) -> Path:
         """Return where the embedded store keeps its buckets."""
         return self.store.directory or self.instance.state_dir / "store"
@@ -279,6 +289,7 @@ class Secrets:
     instance_key: SecretText | None
     database_password: SecretText | None
     store_secret_key: SecretText | None
+    store_read_only_secret_key: SecretText | None
     mail_password: SecretText | None
 
 
@@ -329,6 +340,7 @@ def read_secrets(settings: Settings, environment: Mapping[str, str] | None = Non
         instance_key=found["instance.key_file"],
         database_password=found["database.password_file"],
         store_secret_key=found["store.secret_key_file"],
+        store_read_only_secret_key=found["store.read_only_secret_key_file"],
         mail_password=found["mail.password_file"],
     )
 
@@ -439,6 +451,7 @@ def _secret_files(settings: Settings) -> dict[str, Path | None]:
         "instance.key_file": settings.instance.key_file,
         "database.password_file": settings.database.password_file,
         "store.secret_key_file": settings.store.secret_key_file,
+        "store.read_only_secret_key_file": settings.store.read_only_secret_key_file,
         "mail.password_file": settings.mail.password_file,
     }
 
@@ -454,6 +467,8 @@ def _needs_secret(settings: Settings, key: str) -> str | None:
             )
         case "store.secret_key_file" if settings.store.kind is StoreKind.S3:
             return 'name the file that holds the secret of store.access_key: kind = "s3" needs it'
+        case "store.read_only_secret_key_file" if settings.store.read_only_access_key:
+            return "name the file that holds the secret of store.read_only_access_key"
         case "mail.password_file" if settings.mail.kind is MailKind.SMTP and settings.mail.username:
             return "name the file that holds the password of mail.username"
         case _:

@@ -91,6 +91,7 @@ async def a_user(session: AsyncSession, **fields: Any) -> User:
         },
         fields,
     )
+    user.username_folded = user.username.lower()
     session.add(user)
     await session.flush()
     session.add(UserEmail(user_id=user.id, email=email, is_primary=True))

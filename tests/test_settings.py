@@ -198,7 +198,7 @@ def test_every_missing_secret_is_named_with_what_to_do(tmp_path: Path) -> None:
     settings = load(
         written(
             tmp_path,
-            '[store]\nkind = "s3"\nendpoint = "http://a:9000"\naccess_key = "k"\n'
+            '[store]\nkind = "s3"\nendpoint = "http://a:9000"\naccess_key = "k"\nread_only_access_key = "r"\n'
             '[mail]\nkind = "smtp"\nsender = "a@b.org"\nusername = "ddsd"\n'
             f'[database]\npassword_file = "{tmp_path}/absent"\n',
         ),

@@ -116,6 +116,7 @@ async def make_accounts(services: Services) -> bool:
             user = User(
                 uid=f"demo-{person.username}"[:32],
                 username=person.username,
+                username_folded=person.username.lower(),
                 name=person.name,
                 role=person.role,
                 unit_id=units[person.unit].id if person.unit else None,

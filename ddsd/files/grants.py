@@ -99,8 +99,9 @@ async def download_links(
     key = await _kept(services, actor, StoreKeyUse.DOWNLOAD, "")
     if key is None:
         key = await services.store.issue_download_key()
-        async with transaction(services, actor) as work:
-            _keep(work, StoreKeyUse.DOWNLOAD, "", key)
+        if _is_ours(services, key):
+            async with transaction(services, actor) as work:
+                _keep(work, StoreKeyUse.DOWNLOAD, "", key)
     signer = services.store.download_signer(key)
     now = services.clock.now()
     bucket = project.bucket
@@ -137,7 +138,11 @@ async def _kept(
     async with reading(services, actor) as work:
         found = await work.session.execute(
             select(StoreKey)
-            .where(table.use == use, table.bucket == bucket)
+            .where(
+                table.use == use,
+                table.bucket == bucket,
+                table.store == services.settings.store_identity,
+            )
             .order_by(table.id.desc())
             .limit(1)
         )
@@ -163,12 +168,19 @@ async def _keep_for_uploads(
         found = await work.session.execute(
             select(table.status).where(table.id == project.id).with_for_update()
         )
-        if in_progress := found.scalar_one_or_none() is Status.IN_PROGRESS:
+        in_progress = found.scalar_one_or_none() is Status.IN_PROGRESS
+        if in_progress and _is_ours(services, key):
             _keep(work, StoreKeyUse.UPLOAD, project.bucket, key)
-        else:
+        elif not in_progress:
             await queue.enqueue_unless_active(work, REVOKE_STORE_KEY, key.access_key)
     if not in_progress:
         raise WrongStatus("Project not in right status to upload/modify files.")
+
+
+def _is_ours(services: Services, key: ScopedKey) -> bool:
+    """Say whether the key was made by this service, and not by the operator in the configuration."""
+    section = services.settings.store
+    return key.access_key not in {section.access_key, section.read_only_access_key}
 
 
 def _keep(work: Work, use: StoreKeyUse, bucket: str, key: ScopedKey) -> None:
@@ -176,6 +188,7 @@ def _keep(work: Work, use: StoreKeyUse, bucket: str, key: ScopedKey) -> None:
     work.session.add(
         StoreKey(
             use=use,
+            store=work.services.settings.store_identity,
             bucket=bucket,
             access_key=key.access_key,
             secret=sealed,

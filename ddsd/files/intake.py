@@ -24,6 +24,7 @@ from ddsd.projects.tables import Project
 from ddsd.work import Services, transaction
 
 _MOST_TOGETHER: Final = 100
+_FOR_OTHERS_S: Final = 0.005
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,20 @@ class _Waiting:
     verdict: asyncio.Future[DdsError | None]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Queue:
     waiting: list[_Waiting] = field(default_factory=list)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    taken_last: int = 0
+
+    async def take(self) -> list[_Waiting]:
+        """Take who waits, and those who were answered together a moment ago: they are about to come back."""
+        if self.taken_last > 1 and len(self.waiting) < self.taken_last:
+            await asyncio.sleep(_FOR_OTHERS_S)
+        together = self.waiting[:_MOST_TOGETHER]
+        del self.waiting[:_MOST_TOGETHER]
+        self.taken_last = len(together)
+        return together
 
 
 _QUEUES: Final[WeakKeyDictionary[Database, _Queue]] = WeakKeyDictionary()
@@ -57,8 +68,7 @@ async def add(services: Services, member: Member, project: Project, new: NewFile
     queue.waiting.append(_Waiting(Upload(project.id, new, member), verdict))
     async with queue.turn:
         if not verdict.done():
-            together = queue.waiting[:_MOST_TOGETHER]
-            del queue.waiting[:_MOST_TOGETHER]
+            together = await queue.take()
             # Whoever waits here may be cancelled; what is done for the others goes on.
             await asyncio.shield(_commit(services, together))
     refusal = await verdict

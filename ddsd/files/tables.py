@@ -86,13 +86,15 @@ class StoreKeyUse(StrEnum):
 class StoreKey(Table, table=True):
     """A key at the object store that this service made: per project for uploads, one that signs downloads.
 
-    ``secret`` is sealed under the instance key.
+    ``secret`` is sealed under the instance key. ``store`` names the store it was made at: it is worth nothing at
+    another one, which may be configured later.
     """
 
     __tablename__ = "store_keys"
 
     id: int = Field(default=None, primary_key=True)
     use: StoreKeyUse = Field(sa_type=EnumText(StoreKeyUse))
+    store: str = Field(max_length=500)
     bucket: str = Field(default="", max_length=63, index=True)
     access_key: str = Field(max_length=128, unique=True)
     secret: bytes = Field(sa_type=LargeBinary)

@@ -182,8 +182,8 @@ def _translated(error: MinioAdminException) -> DdsError:
     except (ValueError, KeyError, TypeError):
         return StoreRefused(
             "This object store has no MinIO administration API, so keys bound to one bucket cannot "
-            "be made. Either use MinIO, or set allow_unit_wide_upload_keys = true (uploaders then "
-            "receive the unit's own key) and configure a read-only key for downloads. "
+            "be made. Either use MinIO, or set store.allow_wide_upload_keys = true (uploaders then "
+            "receive the configured key) and store.read_only_access_key for downloads. "
             f"(HTTP {status})"
         )
     if code in _NO_SUCH_KEY:

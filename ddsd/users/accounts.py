@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import Row, func, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from ddsd.access import UNIT_ROLES, Role
 from ddsd.audit import trail
 from ddsd.errors import AlreadyExists, InvalidFields, InvalidInput, NotFound
 from ddsd.units.tables import Unit
-from ddsd.users import links
+from ddsd.users import first_password
 from ddsd.users.tables import User, UserEmail
 from ddsd.work import Work
 
@@ -60,6 +60,7 @@ async def create(
     user = User(
         uid=uuid.uuid4().hex,
         username=username,
+        username_folded=username.lower(),
         name=name.strip(),
         role=role,
         unit_id=unit.id if unit else None,
@@ -75,14 +76,14 @@ async def create(
             f"The username '{username}' or the address '{address}' was taken just now."
         ) from None
     trail.record(work, "user.create", username, role=role.value, unit=unit_public_id, email=address)
-    link = await links.issue(work, user)
+    link = await first_password.issue(work, user)
     hours = work.services.settings.security.set_password_hours
     return NewAccount(user, address, link, hours)
 
 
 async def listing(
     work: Work, unit_public_id: str | None = None
-) -> Sequence[Row[User, str, str | None]]:
+) -> Sequence[tuple[User, str, str | None]]:
     """Return accounts with their primary address and their unit's public id, by username."""
     users, emails, units = User.columns(), UserEmail.columns(), Unit.columns()
     query = (
@@ -93,7 +94,8 @@ async def listing(
     )
     if unit_public_id is not None:
         query = query.where(units.public_id == unit_public_id)
-    return (await work.session.execute(query)).all()
+    found = await work.session.execute(query)
+    return [(user, email, unit) for user, email, unit in found]
 
 
 async def emails_of(work: Work, user_id: int) -> list[str]:
@@ -166,7 +168,7 @@ async def _unit_for(work: Work, role: Role, unit_public_id: str | None) -> Unit 
 
 async def _require_free(work: Work, username: str, address: str) -> None:
     taken = await work.session.execute(
-        select(User.columns().id).where(func.lower(User.columns().username) == username.lower())
+        select(User.columns().id).where(User.columns().username_folded == username.lower())
     )
     if taken.first():
         raise AlreadyExists(f"The username '{username}' is taken.")

@@ -1,4 +1,4 @@
-"""One-time links: the code they carry, and those with which a person sets the password of an account that has none.
+"""One-time links: the code they carry, how one is issued, found and used up.
 
 The code travels in the URL's fragment, which no server or proxy logs; the database keeps its hash
 (docs/decisions/0005-secrets-in-fragments.md). A link works once, and until it expires.
@@ -14,16 +14,13 @@ from typing import Final
 
 from sqlalchemy import delete, select
 
-from ddsd.access import Nobody
-from ddsd.audit import trail
 from ddsd.db.statements import affected
 from ddsd.errors import NotFound
 from ddsd.keys.hierarchy import new_secret
-from ddsd.notices import maintenance
 from ddsd.secret import SecretBytes, SecretText
-from ddsd.users import limits, passwords
-from ddsd.users.tables import PasswordLink, User
-from ddsd.work import Services, Work, reading, transaction
+from ddsd.users import limits
+from ddsd.users.tables import LinkKind, OneTimeLink, User
+from ddsd.work import Services, Work
 
 GONE: Final = (
     "This link was used already, has expired, or is not complete. "
@@ -70,77 +67,62 @@ def spending(services: Services, kind: str, address: str) -> limits.Budget:
     )
 
 
-async def issue(work: Work, user: User) -> str:
-    """Make a new link for the account and end its earlier ones; return the whole address."""
-    secret = new_secret()
+async def issue(work: Work, user: User, kind: LinkKind, lifetime: timedelta) -> str:
+    """Make a new link of this kind for the account and end the earlier one; return the whole address.
+
+    The page it leads to has the kind's name.
+    """
+    secret, table = new_secret(), OneTimeLink.columns()
     await work.session.execute(
-        delete(PasswordLink).where(PasswordLink.columns().user_id == user.id)
+        delete(OneTimeLink).where(table.user_id == user.id, table.kind == kind)
     )
-    settings = work.services.settings
     work.session.add(
-        PasswordLink(
+        OneTimeLink(
             user_id=user.id,
+            kind=kind,
             secret_hash=hash_of(secret),
             created_at=work.now,
-            expires_at=work.now + timedelta(hours=settings.security.set_password_hours),
+            expires_at=work.now + lifetime,
         )
     )
-    return address_of(settings.instance.public_url, "set-password", secret)
+    return address_of(work.services.settings.instance.public_url, kind.value, secret)
 
 
-async def use(
-    services: Services, code: SecretText, password: SecretText, *, address: str = ""
-) -> User:
-    """Set the account's first password with the link's code; the link is gone afterwards.
+async def find(
+    work: Work, kind: LinkKind, secret: SecretBytes, *, for_change: bool = False
+) -> tuple[OneTimeLink, User]:
+    """Return the link and whose it is; delete the link in the transaction that does what it is for.
 
     Args:
-        services: the process's services; Argon2id runs between two transactions.
-        code: the link, or the code in it, as typed or clicked.
-        password: the one to set.
-        address: the client's, for limits.
+        work: the transaction.
+        kind: a link of another kind is not found.
+        secret: from :func:`secret_of`.
+        for_change: lock it, so that of two who use it at once the second finds it gone.
 
     Raises:
-        InvalidFields: the password does not meet the rules; the link stays good.
-        NotFound: no such link, it was used, or it is too old.
-        TooManyRequests: too many from this address.
-        UnderMaintenance: the service is closed for this role.
+        NotFound: no such link, it was used, it is too old, or the account is deactivated.
     """
-    passwords.check_strength(password)
-    secret = secret_of(code)
-    await limits.spend(services, spending(services, "set-password", address))
-    async with reading(services, Nobody()) as work:
-        _, user = await _find(work, secret)
-        await maintenance.require_open(work, user.role)
-    split, salt, cost = await passwords.derive_new(services, password)
-    async with transaction(services, Nobody()) as work:
-        link, user = await _find(work, secret, for_change=True)
-        passwords.set_first(work, user, split, salt, cost)
-        await work.session.delete(link)
-        trail.record(work, "user.set_password", user.username)
-    return user
+    table = OneTimeLink.columns()
+    query = (
+        select(OneTimeLink, User)
+        .join(User, User.columns().id == table.user_id)
+        .where(
+            table.secret_hash == hash_of(secret),
+            table.kind == kind,
+            table.expires_at > work.now,
+        )
+    )
+    row = (
+        await work.session.execute(query.with_for_update() if for_change else query)
+    ).one_or_none()
+    if row is None or not row[1].active:
+        raise NotFound(GONE)
+    return row[0], row[1]
 
 
 async def forget_old(work: Work) -> int:
     """Remove links that have expired."""
     gone = await work.session.execute(
-        delete(PasswordLink).where(PasswordLink.columns().expires_at < work.now)
+        delete(OneTimeLink).where(OneTimeLink.columns().expires_at < work.now)
     )
     return affected(gone)
-
-
-async def _find(
-    work: Work, secret: SecretBytes, *, for_change: bool = False
-) -> tuple[PasswordLink, User]:
-    links = PasswordLink.columns()
-    query = (
-        select(PasswordLink, User)
-        .join(User, User.columns().id == links.user_id)
-        .where(links.secret_hash == hash_of(secret), links.expires_at > work.now)
-    )
-    # Locked, so that of two who use it at once the second finds it gone.
-    row = (
-        await work.session.execute(query.with_for_update() if for_change else query)
-    ).one_or_none()
-    if row is None or row[1].auth_verifier is not None or not row[1].active:
-        raise NotFound(GONE)
-    return row[0], row[1]

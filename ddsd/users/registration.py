@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ddsd.access import Nobody, Role
@@ -147,7 +147,7 @@ async def _find(work: Work, secret: SecretBytes, *, for_change: bool = False) ->
 
 async def _require_free(work: Work, username: str, email: str) -> None:
     users, emails = User.columns(), UserEmail.columns()
-    taken = select(users.id).where(func.lower(users.username) == username.lower())
+    taken = select(users.id).where(users.username_folded == username.lower())
     if (await work.session.execute(taken)).first():
         raise InvalidFields({"username": [_TAKEN]})
     used = select(emails.id).where(emails.email == email)
@@ -165,6 +165,7 @@ async def _open_account(
     user = User(
         uid=uuid.uuid4().hex,
         username=applicant.username,
+        username_folded=applicant.username.lower(),
         name=applicant.shown_name,
         role=invite.role,
         unit_id=invite.unit_id,

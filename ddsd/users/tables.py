@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Index, LargeBinary, text
+from sqlalchemy import BigInteger, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field
 
 from ddsd.access import Role
@@ -23,6 +23,7 @@ class SecondFactor(StrEnum):
 class User(Table, table=True):
     """An account. Without ``auth_verifier`` it has no password yet and nobody can log in to it.
 
+    ``username_folded`` is the name in lower case: no two accounts may differ in case only.
     ``kdf_*`` are the account's own Argon2id salt and cost; ``wrapped_private_key`` is sealed under the key that
     follows from the password (see docs/formats.md).
     """
@@ -32,6 +33,7 @@ class User(Table, table=True):
     id: int = Field(default=None, primary_key=True)
     uid: str = Field(max_length=32, unique=True)
     username: str = Field(max_length=50, unique=True)
+    username_folded: str = Field(max_length=50, unique=True)
     name: str = Field(max_length=255)
     role: Role = Field(sa_type=EnumText(Role))
     unit_id: int | None = Field(default=None, foreign_key="units.id", index=True)
@@ -48,6 +50,7 @@ class User(Table, table=True):
         sa_type=EnumText(SecondFactor),
     )
     totp_secret: bytes | None = Field(default=None, sa_type=LargeBinary)
+    totp_pending: bytes | None = Field(default=None, sa_type=LargeBinary)
     totp_last_step: int = Field(default=0, sa_type=BigInteger)
     created_at: datetime = Field(sa_type=UtcDateTime)
     password_set_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -73,10 +76,18 @@ class UserEmail(Table, table=True):
     is_primary: bool = Field(default=True)
 
 
+class SessionKind(StrEnum):
+    """Where a session's token is kept: by a client, or in a browser's cookie."""
+
+    API = "api"
+    WEB = "web"
+
+
 class Session(Table, table=True):
     """A login. Before the second factor ``second_factor_at`` is null and the session opens nothing.
 
-    ``verifier`` proves the token; ``sealed_private_key`` opens only with what the token carries.
+    ``verifier`` proves the token; ``sealed_private_key`` opens only with what the token carries. ``agent`` is what the
+    client calls itself, ``challenge`` what a passkey is to sign now.
     """
 
     __tablename__ = "sessions"
@@ -92,6 +103,9 @@ class Session(Table, table=True):
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     revoked_because: str = Field(default="", max_length=40)
     address: str = Field(default="", max_length=45)
+    kind: SessionKind = Field(default=SessionKind.API, sa_type=EnumText(SessionKind))
+    agent: str = Field(default="", max_length=200)
+    challenge: bytes | None = Field(default=None, sa_type=LargeBinary)
 
 
 class OneTimeCode(Table, table=True):
@@ -105,16 +119,55 @@ class OneTimeCode(Table, table=True):
     used: bool = Field(default=False)
 
 
-class PasswordLink(Table, table=True):
-    """A one-time link with which a person sets the password of an account that has none yet."""
+class LinkKind(StrEnum):
+    """What a one-time link does when it is followed."""
 
-    __tablename__ = "password_links"
+    SET_PASSWORD = "set-password"  # noqa: S105 - the name of a page
+    RESET_PASSWORD = "reset-password"  # noqa: S105 - the name of a page
+    ACTIVATE_APP = "activate-app"
+    ACTIVATE_MAIL = "activate-mail"
+    CONFIRM_DELETION = "confirm-deletion"
+
+
+class OneTimeLink(Table, table=True):
+    """A link that was mailed or shown to the person of an account; one of a kind at a time, gone when used."""
+
+    __tablename__ = "one_time_links"
+    __table_args__ = (UniqueConstraint("user_id", "kind"),)
 
     id: int = Field(default=None, primary_key=True)
     user_id: int = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
+    kind: LinkKind = Field(sa_type=EnumText(LinkKind))
     secret_hash: bytes = Field(sa_type=LargeBinary, unique=True)
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Passkey(Table, table=True):
+    """A WebAuthn credential: the second factor of a web login. ``public_key`` is COSE, as the authenticator gave it."""
+
+    __tablename__ = "passkeys"
+
+    id: int = Field(default=None, primary_key=True)
+    user_id: int = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
+    credential_id: bytes = Field(sa_type=LargeBinary, unique=True)
+    public_key: bytes = Field(sa_type=LargeBinary)
+    sign_count: int = Field(default=0, sa_type=BigInteger)
+    name: str = Field(max_length=100)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class RecoveryCode(Table, table=True):
+    """A code that stands in for the second factor, once. Only its keyed hash is kept."""
+
+    __tablename__ = "recovery_codes"
+
+    id: int = Field(default=None, primary_key=True)
+    user_id: int = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
+    code_hash: bytes = Field(sa_type=LargeBinary, unique=True)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class Invite(Table, table=True):

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from ddsd.audit.tables import AuditEntry
-from ddsd.users.tables import PasswordLink
+from ddsd.users.tables import OneTimeLink
 from ddsd.work import Work
 from tests.admin.serving import AdminPlane
 from tests.admin.test_routes import GENOMICS
@@ -33,7 +33,7 @@ def test_an_account_is_made_with_a_link_that_only_the_answer_holds(
     assert made.json()["link_hours"] == 72
 
     async def stored(work: Work) -> bytes | None:
-        return await work.session.scalar(select(PasswordLink.columns().secret_hash))
+        return await work.session.scalar(select(OneTimeLink.columns().secret_hash))
 
     found = plane.work(stored)
     assert found is not None

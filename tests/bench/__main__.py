@@ -98,6 +98,10 @@ class Bench:
     def _rss(self) -> float:
         return float(self.process.memory_info().rss) / 2**20
 
+    def _cpu_seconds(self) -> float:
+        spent = self.process.cpu_times()
+        return float(spent.user + spent.system)
+
     async def _login(self, who: str) -> str:
         return f"Bearer {await self.world.login(who)}"
 
@@ -159,8 +163,12 @@ class Bench:
             return self.client.call("POST", path, bearer, file_body(name))
 
         self._note(f"file/new, onto {said} files (ms)", median_ms(10 * self.times, register))
-        rate = per_second(8, [register] * 200 * self.times)
+        calls = [register] * 200 * self.times
+        before = self._cpu_seconds()
+        rate = per_second(8, calls)
+        cpu = (self._cpu_seconds() - before) * 1000 / len(calls)
         self._note(f"file/new, onto {said} files, 8 clients (per s)", rate)
+        self._note(f"file/new, onto {said} files, 8 clients (ms of CPU per call)", cpu)
 
     async def _project_lists(self) -> None:
         counts = (10, 100, 1000)

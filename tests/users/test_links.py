@@ -12,8 +12,8 @@ from ddsd.audit.tables import AuditEntry
 from ddsd.errors import DdsError, InvalidFields, NotFound
 from ddsd.keys.hierarchy import new_secret
 from ddsd.secret import SecretText
-from ddsd.users import links
-from ddsd.users.tables import PasswordLink, User
+from ddsd.users import first_password, links
+from ddsd.users.tables import OneTimeLink, User
 from ddsd.work import Services, reading, transaction
 from tests.builders import SettableClock, a_user
 
@@ -27,7 +27,7 @@ async def link_for(services: Services, username: str = "newcomer") -> str:
         user = (await work.session.execute(query)).scalar_one_or_none()
         if user is None:
             user = await a_user(work.session, username=username)
-        return await links.issue(work, user)
+        return await first_password.issue(work, user)
 
 
 async def stored(services: Services, username: str = "newcomer") -> User:
@@ -38,7 +38,7 @@ async def stored(services: Services, username: str = "newcomer") -> User:
 
 async def links_left(services: Services) -> int:
     async with reading(services, System()) as work:
-        query = select(func.count()).select_from(PasswordLink)
+        query = select(func.count()).select_from(OneTimeLink)
         return int((await work.session.execute(query)).scalar_one())
 
 
@@ -78,12 +78,12 @@ def test_what_is_no_whole_code_is_refused(typed: str) -> None:
 async def test_a_new_link_ends_the_earlier_one(services: Services) -> None:
     first, second = await link_for(services), await link_for(services)
     with pytest.raises(NotFound):
-        await links.use(services, SecretText(first), GOOD)
-    await links.use(services, SecretText(second), GOOD)
+        await first_password.use(services, SecretText(first), GOOD)
+    await first_password.use(services, SecretText(second), GOOD)
 
 
 async def test_setting_the_password_makes_a_key_pair_and_is_recorded(services: Services) -> None:
-    await links.use(services, SecretText(await link_for(services)), GOOD)
+    await first_password.use(services, SecretText(await link_for(services)), GOOD)
     user = await stored(services)
     assert len(user.public_key or b"") == 32
     assert user.auth_verifier is not None
@@ -97,7 +97,7 @@ async def test_setting_the_password_makes_a_key_pair_and_is_recorded(services: S
 async def test_of_two_uses_at_once_only_one_sets_the_password(services: Services) -> None:
     code = SecretText(await link_for(services))
     results = await asyncio.gather(
-        *(links.use(services, code, one) for one in (GOOD, OTHER, GOOD, OTHER)),
+        *(first_password.use(services, code, one) for one in (GOOD, OTHER, GOOD, OTHER)),
         return_exceptions=True,
     )
     won = [one for one in results if isinstance(one, User)]
@@ -108,8 +108,8 @@ async def test_of_two_uses_at_once_only_one_sets_the_password(services: Services
 async def test_a_weak_password_leaves_the_link_good(services: Services) -> None:
     code = SecretText(await link_for(services))
     with pytest.raises(InvalidFields):
-        await links.use(services, code, SecretText("weak"))
-    await links.use(services, code, GOOD)
+        await first_password.use(services, code, SecretText("weak"))
+    await first_password.use(services, code, GOOD)
 
 
 async def test_a_deactivated_account_gets_no_password(services: Services) -> None:
@@ -118,7 +118,7 @@ async def test_a_deactivated_account_gets_no_password(services: Services) -> Non
         user = (await work.session.execute(select(User))).scalar_one()
         user.active = False
     with pytest.raises(DdsError, match="Ask whoever sent it"):
-        await links.use(services, code, GOOD)
+        await first_password.use(services, code, GOOD)
 
 
 async def test_only_expired_links_are_forgotten(services: Services, clock: SettableClock) -> None:

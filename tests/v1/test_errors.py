@@ -185,12 +185,14 @@ class TestAddresses:
 
     @pytest.mark.parametrize(
         "path",
-        ["/api/v1/nosuch", "/api/v1", "/api/v1/", "/api/v2/motd", "/api/none", "/nosuch", "/api",
-         "/api/v1/proj", "/api/v1/proj/", "/api/v1/proj/list/more", "/api/v3/../../etc", "/%00",
+        ["/api/v1/nosuch", "/api/v1", "/api/v1/", "/api/v2/motd", "/api/none", "/api",
+         "/api/v1/proj", "/api/v1/proj/", "/api/v1/proj/list/more", "/api/v1/%00",
          "/api/V1/motd", "/api/v1/" + "x" * 3000],
     )  # fmt: skip
     @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-    async def test_an_unknown_address(self, world: World, path: str, method: str) -> None:
+    async def test_an_unknown_address_of_the_api(
+        self, world: World, path: str, method: str
+    ) -> None:
         answer = await world.http.request(method, path, headers={"X-CLI-Version": VERSION})
         assert answer.status_code == 404
         assert set(answer.json()) == {"message"}
@@ -203,7 +205,12 @@ async def test_a_fault_of_our_own_is_a_json_object_that_tells_nothing(
     async def broken() -> Response[None]:
         raise RuntimeError("secret detail")
 
-    app = Litestar([broken], exception_handlers=EXCEPTION_HANDLERS, openapi_config=None)
+    app = Litestar(
+        [broken],
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=None,
+        logging_config=None,
+    )
     async with AsyncTestClient(app, raise_server_exceptions=False) as client:
         answer = await client.get("/broken")
     assert answer.status_code == 500

@@ -73,7 +73,8 @@ async def listing(call: NamedDependency[Call]) -> Json:
         "total_size": sum(line.project.bytes_stored for line in lines),
         "always_show": role is not Role.RESEARCHER,
     }
-    if role is not Role.RESEARCHER:
+    # Without it the stock client leaves out the columns of usage, which are not computed here; with it, it needs them.
+    if role is not Role.RESEARCHER and not as_flag(options.get("usage"), default=False):
         told["total_usage"] = {"usage": 0.0, "cost": 0.0}
     return told
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import structlog
 from litestar import Response
 from litestar.enums import MediaType
 
@@ -13,6 +14,7 @@ from ddsd import errors
 from ddsd.errors import DdsError
 
 Json = dict[str, Any]
+_log = structlog.get_logger()
 
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = (
@@ -71,15 +73,22 @@ def body_of(error: DdsError) -> Json:
             return {error.field: {"message": error.message}}
         case errors.SealBroken():
             return {"message": "Your key could not be opened. Please log in again."}
+        case errors.StoreUnavailable():
+            return {"message": "The object store does not answer. Please try again in a moment."}
         case _ if isinstance(error, _FOR_OPERATORS):
-            return {"message": f"{error.message} Please tell whoever operates this service."}
+            return {
+                "message": "The service cannot do this as it is set up now. "
+                "Please tell whoever operates it; its log says why."
+            }
         case _:
             return {"message": error.message}
 
 
 def refusal(error: DdsError) -> Response[Json]:
-    """Render a refusal."""
+    """Render a refusal. What the store or the mail server said is for the log: it names what is behind the service."""
     headers = {}
+    if isinstance(error, (errors.StoreUnavailable, *_FOR_OPERATORS)):
+        _log.warning("request.refused", code=error.code, why=error.message)
     if isinstance(error, errors.TooManyRequests):
         headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, errors.Unavailable):

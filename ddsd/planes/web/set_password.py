@@ -7,7 +7,7 @@ from litestar import Response, post, route
 from ddsd.errors import DdsError
 from ddsd.planes.web import forms, refusals
 from ddsd.planes.web.page import SHOWING, WebRequest, page, services_of
-from ddsd.users import links
+from ddsd.users import first_password
 
 
 @route("/set-password", http_method=SHOWING, sync_to_thread=False)
@@ -23,7 +23,9 @@ async def submit(request: WebRequest) -> Response[str]:
     address = request.client.host if request.client else ""
     try:
         password = form.new_password()
-        user = await links.use(services_of(request), form.secret("code"), password, address=address)
+        user = await first_password.use(
+            services_of(request), form.secret("code"), password, address=address
+        )
     except DdsError as wrong:
         return page(
             request,

@@ -98,6 +98,7 @@ def upgrade() -> None:
         "store_keys",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("use", sa.String(length=40), nullable=False),
+        sa.Column("store", sa.String(length=500), nullable=False),
         sa.Column("bucket", sa.String(length=63), nullable=False),
         sa.Column("access_key", sa.String(length=128), nullable=False),
         sa.Column("secret", sa.LargeBinary(), nullable=False),
@@ -160,6 +161,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("uid", sa.String(length=32), nullable=False),
         sa.Column("username", sa.String(length=50), nullable=False),
+        sa.Column("username_folded", sa.String(length=50), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("role", sa.String(length=40), nullable=False),
         sa.Column("unit_id", sa.Integer(), nullable=True),
@@ -173,6 +175,7 @@ def upgrade() -> None:
         sa.Column("wrapped_private_key", sa.LargeBinary(), nullable=True),
         sa.Column("second_factor", sa.String(length=40), nullable=False),
         sa.Column("totp_secret", sa.LargeBinary(), nullable=True),
+        sa.Column("totp_pending", sa.LargeBinary(), nullable=True),
         sa.Column("totp_last_step", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("password_set_at", sa.DateTime(timezone=True), nullable=True),
@@ -180,6 +183,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("uid", name=op.f("uq_users_uid")),
         sa.UniqueConstraint("username", name=op.f("uq_users_username")),
+        sa.UniqueConstraint("username_folded", name=op.f("uq_users_username_folded")),
     )
     with op.batch_alter_table("users", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_users_unit_id"), ["unit_id"], unique=False)
@@ -196,20 +200,41 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_one_time_codes")),
     )
     op.create_table(
-        "password_links",
+        "one_time_links",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("secret_hash", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
-            ["user_id"], ["users.id"], name=op.f("fk_password_links_user_id"), ondelete="CASCADE"
+            ["user_id"], ["users.id"], name=op.f("fk_one_time_links_user_id"), ondelete="CASCADE"
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_password_links")),
-        sa.UniqueConstraint("secret_hash", name=op.f("uq_password_links_secret_hash")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_one_time_links")),
+        sa.UniqueConstraint("secret_hash", name=op.f("uq_one_time_links_secret_hash")),
+        sa.UniqueConstraint("user_id", "kind", name=op.f("uq_one_time_links_user_id_kind")),
     )
-    with op.batch_alter_table("password_links", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_password_links_user_id"), ["user_id"], unique=False)
+    with op.batch_alter_table("one_time_links", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_one_time_links_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
+        "passkeys",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("credential_id", sa.LargeBinary(), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("sign_count", sa.BigInteger(), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_passkeys_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_passkeys")),
+        sa.UniqueConstraint("credential_id", name=op.f("uq_passkeys_credential_id")),
+    )
+    with op.batch_alter_table("passkeys", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_passkeys_user_id"), ["user_id"], unique=False)
 
     op.create_table(
         "projects",
@@ -249,6 +274,50 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_projects_unit_id"), ["unit_id"], unique=False)
 
     op.create_table(
+        "recovery_codes",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("code_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_recovery_codes_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_recovery_codes")),
+        sa.UniqueConstraint("code_hash", name=op.f("uq_recovery_codes_code_hash")),
+    )
+    with op.batch_alter_table("recovery_codes", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_recovery_codes_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
+        "recovery_kits",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("uid", sa.String(length=32), nullable=False),
+        sa.Column("unit_id", sa.Integer(), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("made_by", sa.Integer(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["made_by"], ["users.id"], name=op.f("fk_recovery_kits_made_by"), ondelete="SET NULL"
+        ),
+        sa.ForeignKeyConstraint(
+            ["unit_id"], ["units.id"], name=op.f("fk_recovery_kits_unit_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_recovery_kits")),
+        sa.UniqueConstraint("uid", name=op.f("uq_recovery_kits_uid")),
+    )
+    with op.batch_alter_table("recovery_kits", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_recovery_kits_unit_id"), ["unit_id"], unique=False)
+        batch_op.create_index(
+            "uq_recovery_kits_one_active",
+            ["unit_id"],
+            unique=True,
+            sqlite_where=sa.text("revoked_at IS NULL"),
+            postgresql_where=sa.text("revoked_at IS NULL"),
+        )
+
+    op.create_table(
         "sessions",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("uid", sa.String(length=32), nullable=False),
@@ -261,6 +330,9 @@ def upgrade() -> None:
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_because", sa.String(length=40), nullable=False),
         sa.Column("address", sa.String(length=45), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("agent", sa.String(length=200), nullable=False),
+        sa.Column("challenge", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(
             ["user_id"], ["users.id"], name=op.f("fk_sessions_user_id"), ondelete="CASCADE"
         ),
@@ -319,13 +391,18 @@ def upgrade() -> None:
         sa.Column("project_id", sa.Integer(), nullable=False),
         sa.Column("user_id", sa.Integer(), nullable=True),
         sa.Column("invite_id", sa.Integer(), nullable=True),
+        sa.Column("kit_id", sa.Integer(), nullable=True),
         sa.Column("blob", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
-            "(user_id IS NULL) <> (invite_id IS NULL)", name=op.f("ck_key_wraps_one_holder")
+            "(user_id IS NOT NULL AND invite_id IS NULL AND kit_id IS NULL) OR (user_id IS NULL AND (invite_id IS NULL) <> (kit_id IS NULL))",
+            name=op.f("ck_key_wraps_one_holder"),
         ),
         sa.ForeignKeyConstraint(
             ["invite_id"], ["invites.id"], name=op.f("fk_key_wraps_invite_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["kit_id"], ["recovery_kits.id"], name=op.f("fk_key_wraps_kit_id"), ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
             ["project_id"],
@@ -338,10 +415,12 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_key_wraps")),
         sa.UniqueConstraint("project_id", "invite_id", name="uq_key_wraps_project_id_invite"),
+        sa.UniqueConstraint("project_id", "kit_id", name="uq_key_wraps_project_id_kit"),
         sa.UniqueConstraint("project_id", "user_id", name=op.f("uq_key_wraps_project_id_user_id")),
     )
     with op.batch_alter_table("key_wraps", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_key_wraps_invite_id"), ["invite_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_key_wraps_kit_id"), ["kit_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_key_wraps_user_id"), ["user_id"], unique=False)
 
     op.create_table(
