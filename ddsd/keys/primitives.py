@@ -7,6 +7,7 @@ whatever is wrong with a blob or a key comes out as ``SealBroken``, without secr
 from __future__ import annotations
 
 import os
+import threading
 from enum import IntEnum
 
 from cryptography.exceptions import InvalidTag
@@ -22,6 +23,9 @@ from ddsd.errors import InvalidInput, SealBroken, Unavailable
 FORMAT = 1
 KEY_BYTES = 32
 NONCE_BYTES = 12
+# OpenSSL takes a thread for each lane from one pool per process. Two runs that each hold some of them and want the
+# rest wait for each other for ever: nobody could log in again until a restart.
+_ONE_ARGON2 = threading.Lock()
 
 
 class Suite(IntEnum):
@@ -41,16 +45,17 @@ def argon2id(
 ) -> bytes:
     """Run Argon2id version 0x13 (RFC 9106) without secret and associated data.
 
-    Holds ``memory_kib`` KiB while it runs and lets other threads run meanwhile.
+    Holds ``memory_kib`` KiB while it runs and lets other threads run meanwhile, but one Argon2id at a time.
 
     Raises:
         InvalidInput: the salt is under 8 bytes or a parameter is outside RFC 9106's limits.
         Unavailable: the machine has not that much memory to give.
     """
     try:
-        return Argon2id(
-            salt=salt, length=length, iterations=iterations, lanes=lanes, memory_cost=memory_kib
-        ).derive(password)
+        with _ONE_ARGON2:
+            return Argon2id(
+                salt=salt, length=length, iterations=iterations, lanes=lanes, memory_cost=memory_kib
+            ).derive(password)
     except ValueError:
         raise InvalidInput("the salt or the cost is outside what Argon2id allows") from None
     except MemoryError:
