@@ -85,9 +85,9 @@ class StartLogin(_Asked):
 
 
 class Cost(BaseModel):
-    """What one Argon2id run costs."""
+    """What one Argon2id run costs. Asked and answered, so what is not known is left out."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     memory_kib: Annotated[int, Field(ge=8 * 1024, le=4 * 1024 * 1024)]
     iterations: Annotated[int, Field(ge=1, le=64)]

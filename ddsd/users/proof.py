@@ -39,7 +39,7 @@ class Derivation:
 
 @dataclass(frozen=True)
 class Rederived:
-    """The same password under a new salt and cost: its ``auth`` (32 bytes), and the private key sealed anew (62 bytes)."""
+    """The same password under a new salt and cost: ``auth`` (32 bytes), the private key sealed anew (62 bytes)."""
 
     by: Derivation
     auth: SecretBytes
@@ -211,7 +211,9 @@ async def _spend_question(services: Services, username: str, address: str) -> No
     security, hour = services.settings.security, timedelta(hours=1)
     await limits.spend(
         services,
-        limits.Budget(("login-start", username, address), security.logins_per_hour, hour, _TOO_MANY),
+        limits.Budget(
+            ("login-start", username, address), security.logins_per_hour, hour, _TOO_MANY
+        ),
         limits.Budget(
             ("login-start-address", address), security.logins_per_hour_per_address, hour, _TOO_MANY
         ),
