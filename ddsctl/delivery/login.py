@@ -68,7 +68,7 @@ def derive(password: str, by: Derivation) -> PasswordKeys:
 
 def prove(username: str, keys: PasswordKeys) -> ProveLogin:
     """Return what ``POST login/proof`` takes."""
-    return ProveLogin(username=username, auth=keys.auth.hex())
+    return ProveLogin(username=username, auth=keys.auth)
 
 
 def open_private_key(answer: LoggedIn, keys: PasswordKeys) -> X25519PrivateKey:
@@ -110,16 +110,16 @@ def upgrade(
     """
     private = open_private_key(answer, keys).private_bytes_raw()
     salt = os.urandom(_SALT_BYTES)
-    anew = derive(password, Derivation(salt=salt.hex(), cost=wanted))
+    anew = derive(password, Derivation(salt=salt, cost=wanted))
     sealed = _seal(private, anew.kek, "user-key", answer.account.uid)
     if _unseal(sealed, anew.kek, "user-key", answer.account.uid) != private:
         raise KeyDoesNotOpen("The private key that was sealed anew does not open.")
     asked = UpgradeLogin(
-        auth_before=keys.auth.hex(),
-        salt=salt.hex(),
+        auth_before=keys.auth,
+        salt=salt,
         cost=wanted,
-        auth=anew.auth.hex(),
-        wrapped_private_key=sealed.hex(),
+        auth=anew.auth,
+        wrapped_private_key=sealed,
     )
     return asked, anew
 

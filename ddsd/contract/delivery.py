@@ -24,10 +24,13 @@ PATH: Final = "/api/delivery/1"
 """What every path of this API begins with."""
 
 
+_HEX_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
+
+
 def _unhex(value: object) -> object:
     if not isinstance(value, str):
         return value
-    if not value.isascii() or not value.isalnum():  # bytes.fromhex would skip white space
+    if len(value) % 2 or not set(value) <= _HEX_DIGITS:  # bytes.fromhex would skip white space
         raise ValueError("not a string of hex digits")
     return bytes.fromhex(value)
 

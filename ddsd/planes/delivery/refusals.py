@@ -88,6 +88,11 @@ def refuse_http(request: _AnyRequest, wrong: HTTPException) -> Response[Refusal]
     return _answer(status, code, _OWN_WORDS.get(status) or _explain(wrong), {}, headers)
 
 
+def refuse_nesting(_request: _AnyRequest, _wrong: RecursionError) -> Response[Refusal]:
+    """Answer for JSON that is nested beyond what the decoder follows; the framework lets that error through."""
+    return _answer(400, errors.InvalidInput.code, "The JSON is nested too deeply.", {}, {})
+
+
 def apologise(request: _AnyRequest, wrong: Exception) -> Response[Refusal]:
     """Answer what should not have happened; the log has the rest."""
     _log.error("request.broke", path=request.url.path, exc_info=wrong)
@@ -98,6 +103,7 @@ def apologise(request: _AnyRequest, wrong: Exception) -> Response[Refusal]:
 EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {
     DdsError: refuse,
     HTTPException: refuse_http,
+    RecursionError: refuse_nesting,
     Exception: apologise,
 }
 
