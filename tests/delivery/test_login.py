@@ -563,7 +563,7 @@ class TestCost:
         before = (await user_of(dearer, "researcher1")).wrapped_private_key
         assert (await self._upgrade(dearer, me, **changes)).status_code == status
         assert (await user_of(dearer, "researcher1")).wrapped_private_key == before
-        assert (await log_in(dearer, "researcher1")).private
+        assert (await log_in(dearer, "researcher1")).answer.token
 
     async def test_of_two_at_once_one_is_stored_and_the_password_still_opens(
         self, dearer: World
@@ -571,7 +571,7 @@ class TestCost:
         me = await log_in(dearer, "researcher1")
         answers = await asyncio.gather(*(self._upgrade(dearer, me) for _ in range(3)))
         assert sorted(one.status_code for one in answers) == [204, 401, 401]
-        assert (await log_in(dearer, "researcher1")).private
+        assert (await log_in(dearer, "researcher1")).answer.token
 
     async def test_a_partial_token_upgrades_nothing(self, dearer: World) -> None:
         me = await log_in(dearer, "researcher1")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from litestar import post
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
@@ -14,23 +12,22 @@ from ddsd.contract import delivery as wire
 from ddsd.keys.hierarchy import KdfCost
 from ddsd.planes.delivery import present
 from ddsd.planes.delivery.call import Call
+from ddsd.planes.delivery.describing import BEARER, REFUSED
 from ddsd.secret import SecretBytes
 from ddsd.users import login, proof, sessions
 from ddsd.users.proof import Derivation, Rederived
 from ddsd.users.tables import SecondFactor
 from ddsd.work import reading
 
-BEARER: Final = [{"bearer": list[str]()}]
 
-
-@post("/login/start", status_code=200)
+@post("/login/start", status_code=200, responses=REFUSED)
 async def start(data: JSONBody[wire.StartLogin], call: NamedDependency[Call]) -> wire.Derivation:
     """Ask what a password is derived with. The answer does not tell whether the account exists."""
     by = await proof.derivation(call.services, data.username, call.address)
     return present.derivation(by)
 
 
-@post("/login/proof", status_code=200)
+@post("/login/proof", status_code=200, responses=REFUSED)
 async def prove(
     data: JSONBody[wire.ProveLogin], call: NamedDependency[Call]
 ) -> wire.SecondFactorWanted:
@@ -42,7 +39,7 @@ async def prove(
     return wire.SecondFactorWanted(token=accepted.token, second_factor=factor)
 
 
-@post("/login/second-factor", status_code=200, security=BEARER)
+@post("/login/second-factor", status_code=200, security=BEARER, responses=REFUSED)
 async def second_factor(
     data: JSONBody[wire.GiveCode], call: NamedDependency[Call]
 ) -> wire.LoggedIn:
@@ -62,7 +59,7 @@ async def second_factor(
     return present.logged_in(call.services, token, complete)
 
 
-@post("/login/upgrade", status_code=204, security=BEARER)
+@post("/login/upgrade", status_code=204, security=BEARER, responses=REFUSED)
 async def upgrade(data: JSONBody[wire.UpgradeLogin], call: NamedDependency[Call]) -> None:
     """Store the same password under the cost that the service asks for, as the client derived it."""
     cost = KdfCost(data.cost.memory_kib, data.cost.iterations, data.cost.lanes)

@@ -11,11 +11,11 @@ from ddsd.audit import trail
 from ddsd.contract import delivery as wire
 from ddsd.planes.delivery import present
 from ddsd.planes.delivery.call import Call
-from ddsd.planes.delivery.login import BEARER
+from ddsd.planes.delivery.describing import BEARER, REFUSED
 from ddsd.users import sessions, standing
 
 
-@get("/session", security=BEARER)
+@get("/session", security=BEARER, responses=REFUSED)
 async def this_session(call: NamedDependency[Call]) -> wire.WhoAmI:
     """Say whose token this is and when it ends."""
     async with call.reading(Action.SEE_OWN_ACCOUNT) as asked:
@@ -26,7 +26,7 @@ async def this_session(call: NamedDependency[Call]) -> wire.WhoAmI:
         )
 
 
-@delete("/session", status_code=204, security=BEARER)
+@delete("/session", status_code=204, security=BEARER, responses=REFUSED)
 async def log_out(call: NamedDependency[Call]) -> None:
     """End the session that asks."""
     async with call.changing(Action.SEE_OWN_ACCOUNT) as asked:
@@ -35,7 +35,7 @@ async def log_out(call: NamedDependency[Call]) -> None:
         trail.record(asked.work, "session.end", user.username)
 
 
-@get("/sessions", security=BEARER)
+@get("/sessions", security=BEARER, responses=REFUSED)
 async def list_sessions(call: NamedDependency[Call]) -> list[wire.Session]:
     """List one's own sessions that are alive, the newest first."""
     async with call.reading(Action.SEE_OWN_ACCOUNT) as asked:
@@ -43,7 +43,7 @@ async def list_sessions(call: NamedDependency[Call]) -> list[wire.Session]:
         return [present.session(row, this=asked.caller.session.id) for row in rows]
 
 
-@delete("/sessions", status_code=200, security=BEARER)
+@delete("/sessions", status_code=200, security=BEARER, responses=REFUSED)
 async def sign_out_everywhere(call: NamedDependency[Call]) -> wire.SessionsEnded:
     """End all of one's own sessions, the one that asks included."""
     async with call.changing(Action.SEE_OWN_ACCOUNT) as asked:
