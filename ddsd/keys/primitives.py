@@ -23,6 +23,8 @@ from ddsd.errors import InvalidInput, SealBroken, Unavailable
 FORMAT = 1
 KEY_BYTES = 32
 NONCE_BYTES = 12
+SEAL_BYTES = 30
+"""What :func:`aead_seal` adds: head, nonce, tag."""
 # OpenSSL takes a thread for each lane from one pool per process. Two runs that each hold some of them and want the
 # rest wait for each other for ever: nobody could log in again until a restart.
 _ONE_ARGON2 = threading.Lock()
@@ -108,6 +110,12 @@ def aead_open(blob: bytes, *, key: bytes, context: bytes) -> bytes:
         return AESGCM(_checked(key)).decrypt(nonce, sealed, head + context)
     except (InvalidTag, ValueError):
         raise _broken() from None
+
+
+def is_sealed(blob: bytes, *, plain_bytes: int) -> bool:
+    """Tell whether a blob has the head and the length of what :func:`aead_seal` makes of so many bytes."""
+    head = _head(Suite.AES_256_GCM)
+    return blob[: len(head)] == head and len(blob) == plain_bytes + SEAL_BYTES
 
 
 def hpke_seal(plain: bytes, *, public: bytes, context: bytes) -> bytes:
