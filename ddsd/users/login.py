@@ -184,8 +184,6 @@ async def primary_email(work: Work, user_id: int) -> str:
 
 
 async def _account(services: Services, username: str) -> User | None:
-    if "\x00" in username:
-        return None
     async with reading(services, Nobody()) as work:
         found = await work.session.execute(select(User).where(User.columns().username == username))
     return found.scalar_one_or_none()
