@@ -36,6 +36,7 @@ class Purpose(StrEnum):
     SESSION_VERIFIER = "session-verifier"
     SESSION_SEAL = "session-seal"
     SESSION_KEY = "session-key"
+    RECOVERY_KIT = "recovery-kit"
 
 
 def _within(name: str, value: int, low: int, high: int) -> None:
@@ -187,6 +188,15 @@ def pair_of(private: SecretBytes) -> KeyPair:
     return KeyPair(public=primitives.x25519_public(private.reveal()), private=private)
 
 
+def kit_pair(secret: SecretBytes) -> KeyPair:
+    """Derive a unit's recovery key pair from the 32-byte secret that is written on paper.
+
+    Raises:
+        SealBroken: the secret is not 32 bytes.
+    """
+    return pair_of(_derive(secret, binding(Purpose.RECOVERY_KIT)))
+
+
 def seal_user_key(private: SecretBytes, *, kek: SecretBytes, owner: str) -> bytes:
     """Seal a user's private key under the key that follows from the password.
 
@@ -205,6 +215,11 @@ def open_user_key(blob: bytes, *, kek: SecretBytes, owner: str) -> SecretBytes:
         SealBroken: another password, another owner, or damaged.
     """
     return _open(blob, kek, binding(Purpose.USER_KEY, owner))
+
+
+def is_user_key(blob: bytes) -> bool:
+    """Tell whether a blob has the form of what :func:`seal_user_key` makes; not whether it opens."""
+    return primitives.is_sealed(blob, plain_bytes=KEY_BYTES)
 
 
 def wrap_project_key(private: SecretBytes, *, holder_public: bytes, project: str) -> bytes:

@@ -31,6 +31,12 @@ SAMPLES: Final[Mapping[str, Mapping[str, str]]] = {
         "unit_contact": "genomics@example.org",
         "deadline": "2026-11-29 23:59:59 UTC",
     },
+    "recovery_kit": {
+        "happened": "A recovery kit was made",
+        "unit": "Genomics Unit",
+        "person": "Kim Sample",
+        "advice": "Ask them where the paper is kept.",
+    },
     "activate_app": {"link": f"/activate-app#{_CODE}", "hours": "1", "username": "kim"},
     "activate_mail": {"link": f"/activate-mail#{_CODE}", "hours": "1", "username": "kim"},
     "confirm_deletion": {

@@ -16,7 +16,7 @@ from ddsd.errors import Forbidden
 from ddsd.keys import service as keys
 from ddsd.keys.hierarchy import KeyPair
 from ddsd.keys.service import Holder
-from ddsd.keys.tables import KeyWrap
+from ddsd.keys.tables import KeyWrap, RecoveryKit
 from ddsd.projects.gate import require_in_progress
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Membership, Project, StatusEntry
@@ -82,6 +82,8 @@ async def warn_of_few_admins(work: Work, unit_id: int) -> str | None:
 async def create(work: Work, fields: ProjectFields) -> Created:
     """Make a project: number, bucket name, first status, key pair, one wrap per unit user or invite with a key.
 
+    The unit's recovery kit, if there is one, holds the key as well.
+
     The bucket itself is made when the first upload is granted, so that the store may be away now.
 
     Raises:
@@ -109,7 +111,7 @@ async def create(work: Work, fields: ProjectFields) -> Created:
     work.session.add(project)
     await work.session.flush()
     work.session.add(StatusEntry(project_id=project.id, status=project.status, at=work.now))
-    keys.wrap_for(work, project.id, public_id, pair.private, await _unit_holders(work, unit.id))
+    keys.wrap_for(work, project.id, public_id, pair.private, await holders_of(work, unit.id))
     trail.record(work, "project.create", public_id, unit=unit.public_id)
     return Created(project, unit, pair)
 
@@ -161,6 +163,41 @@ async def history(work: Work, project: Project) -> Sequence[StatusEntry]:
     return found.scalars().all()
 
 
+async def holders_of(work: Work, unit_id: int) -> list[Holder]:
+    """Return whom every new project of a unit is wrapped for: its people, those invited, and its recovery kit.
+
+    The rows of people and invites are locked: nobody replaces their key pair, and no invite is accepted, before the
+    wraps are there.
+    """
+    invites, kits = Invite.columns(), RecoveryKit.columns()
+    invited = await work.session.execute(
+        select(invites.public_key, invites.id)
+        .where(invites.unit_id == unit_id, invites.expires_at > work.now)
+        .order_by(invites.id)
+        .with_for_update()
+    )
+    paper = await work.session.execute(
+        select(kits.public_key, kits.id).where(kits.unit_id == unit_id, kits.revoked_at.is_(None))
+    )
+    return [
+        *await people_of(work, unit_id),
+        *(Holder(public=public, invite_id=number) for public, number in invited),
+        *(Holder(public=public, kit_id=number) for public, number in paper),
+    ]
+
+
+async def people_of(work: Work, unit_id: int) -> list[Holder]:
+    """Return the unit's people who have a key pair and are not deactivated; their rows are locked."""
+    table = User.columns()
+    found = await work.session.execute(
+        select(table.id, table.public_key)
+        .where(table.unit_id == unit_id, table.active.is_(True), table.public_key.is_not(None))
+        .order_by(table.id)
+        .with_for_update(read=True)
+    )
+    return [Holder(public=public, user_id=user_id) for user_id, public in found]
+
+
 def touch(work: Work, project: Project) -> None:
     """Note that the caller has changed the project now."""
     project.updated_at = work.now
@@ -200,21 +237,3 @@ async def _next_number(work: Work, member: Member) -> Unit:
         .values(project_counter=table.project_counter + 1)
     )
     return await work.session.get_one(Unit, member.unit_id, populate_existing=True)
-
-
-async def _unit_holders(work: Work, unit_id: int) -> list[Holder]:
-    users, invites = User.columns(), Invite.columns()
-    working = await work.session.execute(
-        select(users.id, users.public_key).where(
-            users.unit_id == unit_id, users.active.is_(True), users.public_key.is_not(None)
-        )
-    )
-    # Locked, so that none of them is accepted before the wrap made for it is there to be taken over.
-    invited = await work.session.execute(
-        select(invites.id, invites.public_key)
-        .where(invites.unit_id == unit_id, invites.expires_at > work.now)
-        .with_for_update()
-    )
-    return [Holder(public=public, user_id=number) for number, public in working] + [
-        Holder(public=public, invite_id=number) for number, public in invited
-    ]

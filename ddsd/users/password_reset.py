@@ -7,7 +7,6 @@ request is only noted, and a job looks it up and writes the letter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -79,26 +78,14 @@ async def mail_reset_link(services: Services, subject: str) -> None:
         trail.record(work, "user.request_password_reset", user.username)
 
 
-async def look_up(services: Services, code: SecretText) -> Loss:
-    """Return what the person with this link would lose; nothing is changed.
+async def owner_of(work: Work, code: SecretText) -> User:
+    """Return whose password the link resets; nothing is changed.
 
     Raises:
         NotFound: no such link, it was used, or it is too old.
     """
-    secret = links.secret_of(code)
-    async with reading(services, Nobody()) as work:
-        _, user = await links.find(work, LinkKind.RESET_PASSWORD, secret)
-        held = await keys.held_projects(work, user_id=user.id)
-        return Loss(user.username, user.role, len(held))
-
-
-@dataclass(frozen=True)
-class Loss:
-    """What a reset costs: the number of projects whose key the account holds now."""
-
-    username: str
-    role: Role
-    projects: int
+    _, user = await links.find(work, LinkKind.RESET_PASSWORD, links.secret_of(code))
+    return user
 
 
 async def use(services: Services, code: SecretText, password: SecretText, *, address: str) -> User:

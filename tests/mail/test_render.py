@@ -18,6 +18,7 @@ SUBJECTS: Final = {
     "one_time_code": "DDS One-Time Authentication Code",
     "set_password": "Set the password of your account in the Sequencing Core",
     "invite": "Genomics Unit invites you to the Sequencing Core",
+    "recovery_kit": "A recovery kit was made: Genomics Unit in the Sequencing Core",
     "project_released": "Project made available by Genomics Unit in the Sequencing Core",
     "activate_app": "Request to activate two-factor with authenticator app for Sequencing Core",
     "activate_mail": "Request to activate two-factor authentication with email for Sequencing Core",
