@@ -6,26 +6,49 @@ A project's private key exists in clear for moments only, inside a request of so
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Protocol
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, and_, column, delete, or_, select, table
 
-from ddsd.errors import AccessLost
+from ddsd.audit import trail
+from ddsd.db.statements import affected, insert_into
+from ddsd.errors import AccessLost, Forbidden
 from ddsd.keys.hierarchy import KeyPair, new_key_pair, wrap_project_key
-from ddsd.keys.tables import KeyWrap
+from ddsd.keys.tables import KeyWrap, RecoveryKit
 from ddsd.keys.unlocked import Unlocked
 from ddsd.secret import SecretBytes
 from ddsd.work import Work
 
+# What a wrap refers to, as far as it is read here: the slices of these tables are above this one.
+_PROJECTS: Final = table("projects", column("id"), column("public_id"))
+_USERS: Final = table(
+    "users", column("id"), column("username"), column("active"), column("public_key")
+)
+_INVITES: Final = table("invites", column("id"), column("public_key"))
+
+
+class Locked(Protocol):
+    """What has a key pair of its own: a project. Its wraps are bound to its public id."""
+
+    @property
+    def id(self) -> int:
+        """Return the row's number."""
+
+    @property
+    def public_id(self) -> str:
+        """Return the name that wraps are bound to."""
+
 
 @dataclass(frozen=True)
 class Holder:
-    """Somebody a key is wrapped for: exactly one of the two ids, and their public key (32 bytes)."""
+    """Somebody a key is wrapped for: exactly one of the three ids, and their public key (32 bytes)."""
 
     public: bytes
     user_id: int | None = None
     invite_id: int | None = None
+    kit_id: int | None = None
 
 
 def new_project_pair() -> KeyPair:
@@ -43,6 +66,7 @@ def wrap_for(
                 project_id=project_id,
                 user_id=holder.user_id,
                 invite_id=holder.invite_id,
+                kit_id=holder.kit_id,
                 blob=wrap_project_key(private, holder_public=holder.public, project=project_uid),
                 created_at=work.now,
             )
@@ -58,9 +82,9 @@ async def open_for(
         AccessLost: the user holds no wrap of it.
         SealBroken: the wrap does not open: tampered with.
     """
-    table = KeyWrap.columns()
+    wraps = KeyWrap.columns()
     found = await work.session.execute(
-        select(table.blob).where(table.project_id == project_id, table.user_id == user_id)
+        select(wraps.blob).where(wraps.project_id == project_id, wraps.user_id == user_id)
     )
     blob = found.scalar_one_or_none()
     if blob is None:
@@ -71,12 +95,253 @@ async def open_for(
 async def holds(work: Work, user_id: int, project_ids: Iterable[int]) -> Mapping[int, bool]:
     """Say of which of the projects the user holds the key."""
     ids = list(project_ids)
-    table = KeyWrap.columns()
+    wraps = KeyWrap.columns()
     found = await work.session.execute(
-        select(table.project_id).where(table.user_id == user_id, table.project_id.in_(ids))
+        select(wraps.project_id).where(wraps.user_id == user_id, wraps.project_id.in_(ids))
     )
     held = {project_id for (project_id,) in found}
     return {project_id: project_id in held for project_id in ids}
+
+
+async def share(
+    work: Work, unlocked: Unlocked, from_user_id: int, project: Locked, holders: Iterable[Holder]
+) -> int:
+    """Wrap a project's key, which one user holds, for others; return how many did not hold it before.
+
+    Whoever holds it already keeps the wrap they have. A holder whose row is gone, or whose key pair was replaced since
+    the caller looked, is passed over: :func:`share_many` says how.
+
+    Raises:
+        AccessLost: the user holds no wrap of it.
+        SealBroken: the user's wrap does not open: tampered with.
+    """
+    shared = await share_many(work, unlocked, from_user_id, [project], holders)
+    if shared.lacking:
+        raise AccessLost("You have lost access to this project.")
+    return shared.wraps
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What came of sharing: how many wraps were made, and the public ids of projects the sharer does not hold."""
+
+    wraps: int
+    lacking: Sequence[str]
+
+
+async def share_many(
+    work: Work,
+    unlocked: Unlocked,
+    from_user_id: int,
+    projects: Iterable[Locked],
+    holders: Iterable[Holder],
+) -> Shared:
+    """Wrap the keys of several projects for others, as far as the user holds them. Two statements and one per wrap.
+
+    The holders' rows are locked until the transaction ends, and their public keys compared with what they are now:
+    somebody who resets their password at this moment gets no wrap that they could never open.
+
+    Args:
+        work: the transaction.
+        unlocked: the sharer's opened key.
+        from_user_id: the sharer.
+        projects: what to share.
+        holders: whom to wrap for.
+
+    Raises:
+        SealBroken: a wrap of the sharer's does not open: tampered with.
+    """
+    wanted = {project.id: project.public_id for project in projects}
+    wraps = KeyWrap.columns()
+    found = await work.session.execute(
+        select(wraps.project_id, wraps.blob).where(
+            wraps.user_id == from_user_id, wraps.project_id.in_(wanted)
+        )
+    )
+    blobs = {int(project_id): bytes(blob) for project_id, blob in found}
+    unchanged = await _unchanged(work, holders)
+    made = 0
+    for project_id, blob in blobs.items():
+        missing = await _not_holding(work, project_id, unchanged)
+        if missing:
+            private = unlocked.open_project_key(blob, wanted[project_id])
+            made += await add_wraps(work, project_id, wanted[project_id], private, missing)
+    return Shared(made, [uid for project_id, uid in wanted.items() if project_id not in blobs])
+
+
+async def add_wraps(
+    work: Work, project_id: int, project_uid: str, private: SecretBytes, holders: Iterable[Holder]
+) -> int:
+    """Wrap a project's private key for each holder who has no wrap yet; return for how many.
+
+    Unlike :func:`wrap_for`, somebody else may be doing the same at this moment.
+    """
+    made = 0
+    for holder in holders:
+        added = await work.session.execute(
+            insert_into(work.session, KeyWrap)
+            .values(
+                project_id=project_id,
+                user_id=holder.user_id,
+                invite_id=holder.invite_id,
+                kit_id=holder.kit_id,
+                blob=wrap_project_key(private, holder_public=holder.public, project=project_uid),
+                created_at=work.now,
+            )
+            .on_conflict_do_nothing()
+        )
+        made += affected(added)
+    return made
+
+
+async def forget_holder(
+    work: Work,
+    project_ids: Iterable[int] | None = None,
+    *,
+    user_id: int | None = None,
+    invite_id: int | None = None,
+    kit_id: int | None = None,
+) -> int:
+    """Remove the wraps of one holder: of these projects, or of all if none are named; return how many.
+
+    What somebody opened before and kept is not taken back by this. Call :func:`require_another_holder` first.
+
+    Raises:
+        ValueError: not exactly one holder is named.
+    """
+    if sum(one is not None for one in (user_id, invite_id, kit_id)) != 1:
+        raise ValueError("name exactly one holder")
+    wraps = KeyWrap.columns()
+    theirs = [
+        one == value
+        for one, value in (
+            (wraps.user_id, user_id),
+            (wraps.invite_id, invite_id),
+            (wraps.kit_id, kit_id),
+        )
+        if value is not None
+    ]
+    if project_ids is not None:
+        theirs.append(wraps.project_id.in_(list(project_ids)))
+    return affected(await work.session.execute(delete(KeyWrap).where(*theirs)))
+
+
+async def held_projects(
+    work: Work, *, user_id: int | None = None, kit_id: int | None = None
+) -> list[int]:
+    """Return the numbers of the projects that a user, or a kit, holds the key of."""
+    wraps = KeyWrap.columns()
+    whose = wraps.user_id == user_id if user_id is not None else wraps.kit_id == kit_id
+    found = await work.session.execute(
+        select(wraps.project_id).where(whose).order_by(wraps.project_id)
+    )
+    return [int(project_id) for (project_id,) in found]
+
+
+async def require_another_holder(
+    work: Work,
+    project_ids: Iterable[int],
+    leaving_user_id: int | None = None,
+    *,
+    leaving_kit_id: int | None = None,
+    confirmed: bool = False,
+) -> None:
+    """Refuse to let the last holder of a project's key go: its data could never be read again.
+
+    Of those who stay, active users and recovery kits that are not revoked count. Invites do not, as nobody may ever
+    accept them, nor do deactivated users. Projects that the one who leaves does not hold are no matter. The projects
+    are locked until the transaction ends, so that of two holders who leave at once the second is refused.
+
+    Args:
+        work: the transaction; what is confirmed is audited in it.
+        project_ids: the projects to be left.
+        leaving_user_id: who leaves.
+        leaving_kit_id: or which kit.
+        confirmed: let them go all the same: somebody has said that the data may be lost.
+
+    Raises:
+        Forbidden: they are the last holder of some of these, which the message names.
+    """
+    wraps = KeyWrap.columns()
+    leaving = (
+        wraps.user_id == leaving_user_id
+        if leaving_user_id is not None
+        else wraps.kit_id == leaving_kit_id
+    )
+    lost = await _only_held_by(work, list(project_ids), leaving)
+    if lost and not confirmed:
+        raise Forbidden(
+            f"Nobody else holds the key of {', '.join(lost)}: the data could never be read again. "
+            "First give somebody access, or make a recovery kit for the unit."
+        )
+    for public_id in lost:
+        trail.record(
+            work, "project.lose_last_holder", public_id, user=leaving_user_id, kit=leaving_kit_id
+        )
+
+
+async def _only_held_by(
+    work: Work, project_ids: Collection[int], leaving: ColumnElement[bool]
+) -> list[str]:
+    """Return the public ids of the projects that nobody could open but the one who leaves."""
+    await _lock_projects(work, project_ids)
+    # Statements of their own after the lock: they see what those have committed who held it before.
+    wraps, kits = KeyWrap.columns(), RecoveryKit.columns()
+    able = or_(_USERS.c.active.is_(True), and_(kits.id.is_not(None), kits.revoked_at.is_(None)))
+    staying = (
+        select(wraps.project_id)
+        .outerjoin(_USERS, _USERS.c.id == wraps.user_id)
+        .outerjoin(RecoveryKit, kits.id == wraps.kit_id)
+        .where(wraps.project_id.in_(project_ids), able, leaving.is_not(True))
+    )
+    safe = {project_id for (project_id,) in await work.session.execute(staying)}
+    held = (
+        select(_PROJECTS.c.id, _PROJECTS.c.public_id)
+        .join(KeyWrap, wraps.project_id == _PROJECTS.c.id)
+        .where(_PROJECTS.c.id.in_(project_ids), leaving)
+        .order_by(_PROJECTS.c.id)
+    )
+    found = await work.session.execute(held)
+    return [str(public_id) for project_id, public_id in found if project_id not in safe]
+
+
+async def _lock_projects(work: Work, project_ids: Collection[int]) -> None:
+    # In one order, so that two who lock several do not wait for each other.
+    await work.session.execute(
+        select(_PROJECTS.c.id)
+        .where(_PROJECTS.c.id.in_(project_ids))
+        .order_by(_PROJECTS.c.id)
+        .with_for_update(key_share=True)
+    )
+
+
+async def _unchanged(work: Work, holders: Iterable[Holder]) -> list[Holder]:
+    """Return the holders who still have the public key that the caller saw, and lock their rows."""
+    return [holder for holder in holders if await _public_of(work, holder) == holder.public]
+
+
+async def _public_of(work: Work, holder: Holder) -> bytes | None:
+    kits = RecoveryKit.columns()
+    match holder:
+        case Holder(user_id=int(number)):
+            query = select(_USERS.c.public_key).where(_USERS.c.id == number)
+        case Holder(invite_id=int(number)):
+            query = select(_INVITES.c.public_key).where(_INVITES.c.id == number)
+        case _:
+            query = select(kits.public_key).where(
+                kits.id == holder.kit_id, kits.revoked_at.is_(None)
+            )
+    found = (await work.session.execute(query.with_for_update(read=True))).scalar_one_or_none()
+    return None if found is None else bytes(found)
+
+
+async def _not_holding(work: Work, project_id: int, holders: Sequence[Holder]) -> Sequence[Holder]:
+    wraps = KeyWrap.columns()
+    found = await work.session.execute(
+        select(wraps.user_id, wraps.invite_id, wraps.kit_id).where(wraps.project_id == project_id)
+    )
+    present = {tuple(row) for row in found}
+    return [one for one in holders if (one.user_id, one.invite_id, one.kit_id) not in present]
 
 
 async def forget_project(work: Work, project_id: int) -> None:

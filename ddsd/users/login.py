@@ -20,7 +20,7 @@ from ddsd.notices import maintenance
 from ddsd.secret import SecretText
 from ddsd.users import codes, limits, passwords, sessions
 from ddsd.users.sessions import Caller
-from ddsd.users.tables import SecondFactor, User, UserEmail
+from ddsd.users.tables import SecondFactor, SessionKind, User, UserEmail
 from ddsd.work import Services, Work, reading, transaction
 
 WRONG: Final = "Missing or incorrect credentials"
@@ -29,6 +29,7 @@ _LONGEST_PASSWORD: Final = 1024
 _LOOKS: Final = 2
 Check = Callable[[Work, Caller], Awaitable[None]]
 """What a second factor is held against: refuses with ``NotAuthenticated`` what is not right, uses up what is."""
+_Begin = Callable[[Work, User, Unlocked], Awaitable[str]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,13 @@ class PasswordAccepted:
 
 
 async def check_password(
-    services: Services, username: str, password: SecretText, address: str
+    services: Services,
+    username: str,
+    password: SecretText,
+    address: str,
+    *,
+    kind: SessionKind = SessionKind.API,
+    agent: str = "",
 ) -> PasswordAccepted:
     """Take the first step of a login; mail a code where that is the second factor.
 
@@ -49,6 +56,8 @@ async def check_password(
         username: compared exactly.
         password: as typed.
         address: the client's, for limits and for the list of sessions.
+        kind: where the session's token will be kept.
+        agent: what the client calls itself, for the list of sessions.
 
     Raises:
         TooManyRequests: too many attempts on this account from this address, or from this address.
@@ -58,19 +67,38 @@ async def check_password(
         MailUnavailable: the code could not be mailed.
     """
     await _spend_attempt(services, username, address)
+
+    async def begin(work: Work, user: User, unlocked: Unlocked) -> str:
+        return await sessions.start(work, user, unlocked, address, kind=kind, agent=agent)
+
     for _ in range(_LOOKS):
-        user = await _account(services, username)
-        split = await _derive(services, user, username, password)
-        if (
-            user is None
-            or user.auth_verifier is None
-            or not hierarchy.auth_matches(split.auth, user.auth_verifier)
-        ):
-            break
-        accepted = await _accept(services, user, password, split, address)
-        if accepted is not None:
-            return accepted
+        user, split = await _proven(services, username, password)
+        token = await _accept(services, user, password, split, begin)
+        if token is not None:
+            if user.second_factor is SecondFactor.MAIL:
+                await mail_code(services, user)
+            return PasswordAccepted(token, user.second_factor)
     raise NotAuthenticated(WRONG)
+
+
+async def prove_password(
+    services: Services, username: str, password: SecretText, address: str
+) -> tuple[User, MasterSplit]:
+    """Check a password without logging in: for what asks for it once more, on the same budget as a login.
+
+    Whoever uses the split must see in their own transaction that the account's ``auth_verifier`` is still the same.
+
+    Raises:
+        TooManyRequests: too many attempts on this account from this address, or from this address.
+        NotAuthenticated: unknown account, wrong password, or no password set yet; they take equally long.
+        Forbidden: the account is deactivated.
+        UnderMaintenance: only super admins are served now.
+    """
+    await _spend_attempt(services, username, address)
+    user, split = await _proven(services, username, password)
+    async with reading(services, Nobody()) as work:
+        await maintenance.require_open(work, user.role)
+    return user, split
 
 
 async def check_token(services: Services, token: str) -> None:
@@ -175,17 +203,34 @@ async def _finish(services: Services, caller: Caller, token: str, factor: str, c
 
 
 async def _account(services: Services, username: str) -> User | None:
+    if "\x00" in username:
+        return None
     async with reading(services, Nobody()) as work:
         found = await work.session.execute(select(User).where(User.columns().username == username))
     return found.scalar_one_or_none()
 
 
-async def _accept(
-    services: Services, user: User, password: SecretText, split: MasterSplit, address: str
-) -> PasswordAccepted | None:
-    """Open a session; ``None`` if the account was stored anew since ``user`` was read."""
+async def _proven(
+    services: Services, username: str, password: SecretText
+) -> tuple[User, MasterSplit]:
+    """Return the account and what follows from its password. One Argon2id run, whatever is wrong."""
+    user = await _account(services, username)
+    split = await _derive(services, user, username, password)
+    if (
+        user is None
+        or user.auth_verifier is None
+        or not hierarchy.auth_matches(split.auth, user.auth_verifier)
+    ):
+        raise NotAuthenticated(WRONG)
     if not user.active:
         raise Forbidden("Your account has been deactivated. You cannot use the DDS.")
+    return user, split
+
+
+async def _accept(
+    services: Services, user: User, password: SecretText, split: MasterSplit, begin: _Begin
+) -> str | None:
+    """Open a session; ``None`` if the account was stored anew since ``user`` was read."""
     dearer = await _derive_dearer(services, user, password)
     async with transaction(services, Nobody()) as work:
         await maintenance.require_open(work, user.role)
@@ -195,10 +240,7 @@ async def _accept(
         unlocked = unlock(current, split)
         if dearer is not None:
             passwords.follow_cost(current, unlocked, *dearer)
-        token = await sessions.start(work, current, unlocked, address)
-    if user.second_factor is SecondFactor.MAIL:
-        await mail_code(services, user)
-    return PasswordAccepted(token, user.second_factor)
+        return await begin(work, current, unlocked)
 
 
 def unlock(user: User, split: MasterSplit) -> Unlocked:

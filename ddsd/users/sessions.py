@@ -7,11 +7,12 @@ nothing, the token alone opens nothing, and a revoked session is dead at once.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, or_, select, update
 
 from ddsd.access import Member
 from ddsd.db.statements import affected
@@ -20,16 +21,24 @@ from ddsd.keys.hierarchy import new_secret, split_token_key
 from ddsd.keys.token import TokenContents, TokenPurpose, open_token, seal_token
 from ddsd.keys.unlocked import Unlocked, unlock_by_session
 from ddsd.notices import maintenance
-from ddsd.users.tables import SecondFactor, Session, User
+from ddsd.users.tables import SecondFactor, Session, SessionKind, User
 from ddsd.work import Work
 
 _PARTIAL_LIFETIME = timedelta(minutes=30)
+_LONGEST_AGENT: Final = 200
 # Made once: every request runs it, and making it takes as long as running it.
 _FIND: Final = (
     select(Session, User, maintenance.switch())
     .join(User, User.columns().id == Session.columns().user_id)
     .where(Session.columns().uid == bindparam("session"))
 )
+
+
+@dataclass(frozen=True)
+class _Origin:
+    address: str
+    kind: SessionKind
+    agent: str
 
 
 @dataclass(frozen=True)
@@ -53,10 +62,28 @@ class Caller:
         )
 
 
-async def start(work: Work, user: User, unlocked: Unlocked, address: str) -> str:
-    """Begin a session after the right password; return the partial token, good only for the second factor."""
+async def start(
+    work: Work,
+    user: User,
+    unlocked: Unlocked,
+    address: str,
+    *,
+    kind: SessionKind = SessionKind.API,
+    agent: str = "",
+) -> str:
+    """Begin a session after the right password; return the partial token, good only for the second factor.
+
+    Args:
+        work: the transaction.
+        user: whose.
+        unlocked: the private key that the session carries.
+        address: the client's network address.
+        kind: where the token is kept.
+        agent: what the client calls itself; of it 200 printable characters are kept.
+    """
+    origin = _Origin(address, kind, "".join(filter(str.isprintable, agent))[:_LONGEST_AGENT])
     expires_at = work.now + timedelta(hours=work.services.settings.security.session_hours)
-    return _open_row(work, user, unlocked, TokenPurpose.PARTIAL, expires_at, address)
+    return _open_row(work, user, unlocked, TokenPurpose.PARTIAL, expires_at, origin)
 
 
 async def complete(work: Work, caller: Caller) -> str:
@@ -64,16 +91,10 @@ async def complete(work: Work, caller: Caller) -> str:
 
     It ends when the partial one would have: the second factor does not prolong it (wire contract, section 2.3).
     """
-    unlocked = caller.unlock()
-    await work.session.execute(delete(Session).where(Session.columns().id == caller.session.id))
-    return _open_row(
-        work,
-        caller.user,
-        unlocked,
-        TokenPurpose.SESSION,
-        caller.session.expires_at,
-        caller.session.address,
-    )
+    unlocked, partial = caller.unlock(), caller.session
+    await work.session.execute(delete(Session).where(Session.columns().id == partial.id))
+    origin = _Origin(partial.address, partial.kind, partial.agent)
+    return _open_row(work, caller.user, unlocked, TokenPurpose.SESSION, partial.expires_at, origin)
 
 
 async def find(work: Work, token: str) -> Caller:
@@ -115,12 +136,40 @@ def require_second_factor(caller: Caller) -> None:
     )
 
 
-async def end_all(work: Work, user_id: int, because: str) -> int:
-    """End every session of an account; return how many were alive."""
+async def living(work: Work, user_id: int) -> Sequence[Session]:
+    """Return the account's sessions that are good now and have had the second factor, newest first."""
     table = Session.columns()
+    found = await work.session.execute(
+        select(Session)
+        .where(
+            table.user_id == user_id,
+            table.revoked_at.is_(None),
+            table.second_factor_at.is_not(None),
+            table.expires_at > work.now,
+        )
+        .order_by(table.created_at.desc(), table.id.desc())
+    )
+    return found.scalars().all()
+
+
+async def end_one(work: Work, user_id: int, uid: str, because: str) -> int:
+    """End one session of an account, if it is theirs and alive; return how many were."""
+    return await _end(
+        work, because, Session.columns().user_id == user_id, Session.columns().uid == uid
+    )
+
+
+async def end_all(work: Work, user_id: int, because: str, *, but: int | None = None) -> int:
+    """End every session of an account, except the one numbered ``but``; return how many were alive."""
+    table = Session.columns()
+    others = [table.id != but] if but is not None else []
+    return await _end(work, because, table.user_id == user_id, *others)
+
+
+async def _end(work: Work, because: str, *which: ColumnElement[bool]) -> int:
     ended = await work.session.execute(
         update(Session)
-        .where(table.user_id == user_id, table.revoked_at.is_(None))
+        .where(Session.columns().revoked_at.is_(None), *which)
         .values(revoked_at=work.now, revoked_because=because)
     )
     return affected(ended)
@@ -160,7 +209,7 @@ def _open_row(
     unlocked: Unlocked,
     purpose: TokenPurpose,
     expires_at: datetime,
-    address: str,
+    origin: _Origin,
 ) -> str:
     token_key, uid = new_secret(), uuid.uuid4().hex
     split = split_token_key(token_key, session=uid)
@@ -174,7 +223,9 @@ def _open_row(
             created_at=work.now,
             expires_at=expires_at,
             second_factor_at=work.now if full else None,
-            address=address,
+            address=origin.address,
+            kind=origin.kind,
+            agent=origin.agent,
         )
     )
     contents = TokenContents(purpose, uid, token_key, expires_at if full else None)

@@ -17,6 +17,7 @@ LINK: Final = "https://dds.core.example/invites/u1#s3cret-_x"
 FACTS: Final[dict[str, dict[str, str]]] = {
     "one_time_code": {"code": "01234567", "minutes": "15"},
     "set_password": {"link": LINK, "hours": "72", "username": "kim"},
+    "second_factor_reset": {"username": "kim"},
     "invite": {
         "link": LINK,
         "inviter": "Genomics Unit",
@@ -33,6 +34,7 @@ FACTS: Final[dict[str, dict[str, str]]] = {
 }
 SUBJECTS: Final = {
     "one_time_code": "DDS One-Time Authentication Code",
+    "second_factor_reset": "Your second factor was reset in the Sequencing Core",
     "set_password": "Set the password of your account in the Sequencing Core",
     "invite": "Genomics Unit invites you to the Sequencing Core",
     "project_released": "Project made available by Genomics Unit in the Sequencing Core",

@@ -17,7 +17,9 @@ from ddsd.users import accounts, codes, login
 async def encrypted_token(call: NamedDependency[Call]) -> Json:
     """Take a password; answer with the token for the second step."""
     username, password = call.basic()
-    accepted = await login.check_password(call.services, username, password, call.address)
+    accepted = await login.check_password(
+        call.services, username, password, call.address, agent=call.agent
+    )
     return {
         "message": "Please take this token to /user/second_factor to authenticate with MFA!",
         "token": accepted.token,

@@ -96,6 +96,11 @@ class Call:
     raw: bytes
     address: str
 
+    @property
+    def agent(self) -> str:
+        """What the client calls itself."""
+        return str(self.request.headers.get("User-Agent", ""))
+
     @asynccontextmanager
     async def changing(self, action: Action) -> AsyncIterator[Asked]:
         """Open a transaction that may write, for a caller who may do ``action``."""

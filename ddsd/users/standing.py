@@ -1,0 +1,163 @@
+"""An account's standing: whether it may be used, and what ends its logins.
+
+Invariant: who is deactivated, or has lost a second factor, has no living session in the same moment. What an account
+holds (its keys, its projects, its password) is left as it is, so reactivating gives all of that back.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import delete
+
+from ddsd.access import UNIT_ROLES, Member, Operator, Role, System
+from ddsd.audit import trail
+from ddsd.errors import Conflict, Forbidden, NotFound
+from ddsd.mail import outbox
+from ddsd.users import accounts, sessions
+from ddsd.users.tables import LinkKind, OneTimeLink, Passkey, RecoveryCode, SecondFactor, User
+from ddsd.work import Work
+
+_ENROLLING: Final = (LinkKind.ACTIVATE_APP, LinkKind.ACTIVATE_MAIL)
+
+
+async def activate(work: Work, user: User) -> None:
+    """Let a deactivated account be used again, with every key it still holds.
+
+    Args:
+        work: the transaction; its actor is who decides.
+        user: whose account.
+
+    Raises:
+        Forbidden: the actor may not (texts of the wire contract, section 4, user/activation).
+        Conflict: it is active.
+        NotFound: it was deleted meanwhile.
+    """
+    await _lock(work, user)
+    _require_may_switch(work, user, "reactivate")
+    if user.active:
+        raise Conflict("User is already reactivated!")
+    user.active = True
+    # A login that was between its two transactions when the account was deactivated may have left a session.
+    await sessions.end_all(work, user.id, "reactivated")
+    trail.record(work, "user.activate", user.username)
+
+
+async def deactivate(work: Work, user: User) -> None:
+    """Close an account at once: its sessions end, nobody can log in to it, its keys and projects stay.
+
+    Args:
+        work: the transaction; its actor is who decides.
+        user: whose account.
+
+    Raises:
+        Forbidden: the actor may not (texts of the wire contract, section 4, user/activation).
+        Conflict: it is deactivated.
+        NotFound: it was deleted meanwhile.
+    """
+    await _lock(work, user)
+    _require_may_switch(work, user, "deactivate")
+    if not user.active:
+        raise Conflict("User is already deactivated!")
+    user.active = False
+    ended = await sessions.end_all(work, user.id, "deactivated")
+    trail.record(work, "user.deactivate", user.username, sessions_ended=ended)
+
+
+async def reset_second_factor(work: Work, user: User) -> None:
+    """Make mailed codes the second factor again, forget all others, end the sessions and tell the person.
+
+    The authenticator app's secret, passkeys, recovery codes and links that were to enrol one are gone afterwards.
+
+    Args:
+        work: the transaction; its actor is who decides: an operator or a super admin.
+        user: whose account.
+
+    Raises:
+        Forbidden: the actor is neither.
+        NotFound: it was deleted meanwhile.
+    """
+    _require_everybodys(work)
+    await _lock(work, user)
+    had_app = user.second_factor is SecondFactor.APP
+    user.second_factor = SecondFactor.MAIL
+    user.totp_secret = user.totp_pending = None
+    await _forget_factors(work, user.id)
+    ended = await sessions.end_all(work, user.id, "second factor reset")
+    address, *_ = await accounts.emails_of(work, user.id)
+    await outbox.write(work, "second_factor_reset", address, username=user.username)
+    trail.record(
+        work, "user.reset_second_factor", user.username, had_app=had_app, sessions_ended=ended
+    )
+
+
+async def end_sessions(work: Work, user: User, because: str) -> int:
+    """End every session of an account; return how many were alive.
+
+    Args:
+        work: the transaction; its actor is who decides: the person, or whoever may deactivate the account.
+        user: whose sessions.
+        because: noted in the sessions and the audit log; at most 40 characters.
+
+    Raises:
+        Forbidden: the actor may not.
+    """
+    if not _is_self(work, user):
+        _require_may_switch(work, user, "deactivate")
+    ended = await sessions.end_all(work, user.id, because)
+    trail.record(work, "session.end_all", user.username, sessions_ended=ended, because=because)
+    return ended
+
+
+def _require_may_switch(work: Work, user: User, verb: str) -> None:
+    match work.actor:
+        case Operator() | System():
+            return
+        case Member(role=Role.SUPER_ADMIN):
+            pass
+        case Member(role=Role.UNIT_ADMIN, unit_id=unit_id):
+            _require_of_unit(user, unit_id)
+        case _:
+            raise Forbidden("Insufficient credentials")
+    if _is_self(work, user):
+        raise Forbidden(f"You cannot {verb} your own account!")
+
+
+def _require_of_unit(user: User, unit_id: int | None) -> None:
+    if user.role not in UNIT_ROLES:
+        raise Forbidden(
+            "You can only activate/deactivate users with the role Unit Admin or Unit Personnel."
+        )
+    if user.unit_id != unit_id:
+        raise Forbidden(
+            "As a Unit Admin, you can only activate/deactivate other Unit Admins or Unit Personnel "
+            "within your specific unit."
+        )
+
+
+def _require_everybodys(work: Work) -> None:
+    match work.actor:
+        case Operator() | System() | Member(role=Role.SUPER_ADMIN):
+            return
+        case _:
+            raise Forbidden("Insufficient credentials")
+
+
+def _is_self(work: Work, user: User) -> bool:
+    return isinstance(work.actor, Member) and work.actor.user_id == user.id
+
+
+async def _lock(work: Work, user: User) -> None:
+    """Read the row again and hold it, so that of two who switch it at once the second sees what the first did."""
+    found = await work.session.get(User, user.id, populate_existing=True, with_for_update=True)
+    if found is None:
+        raise NotFound("This account was deleted a moment ago.")
+
+
+async def _forget_factors(work: Work, user_id: int) -> None:
+    for table in (Passkey, RecoveryCode):
+        await work.session.execute(delete(table).where(table.columns().user_id == user_id))
+    links = OneTimeLink.columns()
+    await work.session.execute(
+        delete(OneTimeLink).where(links.user_id == user_id, links.kind.in_(_ENROLLING))
+    )
