@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from ddsctl.commands import db, mail, project, service, unit, user
+from ddsctl.commands import (
+    audit,
+    db,
+    invite,
+    mail,
+    maintenance,
+    project,
+    service,
+    sessions,
+    unit,
+    user,
+)
 from ddsctl.failures import EXIT_CODES, FailingGroup
 from ddsctl.output import Format
 from ddsctl.session import DEFAULT_SOCKET, AsJson, AsTsv, Session, choose_format
@@ -61,8 +72,12 @@ def root(
 app.command("status")(service.status)
 app.add_typer(unit.app, name="unit")
 app.add_typer(user.app, name="user")
+app.add_typer(invite.app, name="invite")
+app.add_typer(sessions.app, name="session")
 app.add_typer(project.app, name="project")
 app.add_typer(mail.app, name="mail")
+app.add_typer(audit.app, name="audit")
+app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(db.app, name="db")
 
 

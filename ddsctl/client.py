@@ -9,6 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -23,6 +24,11 @@ Parsed = TypeVar("Parsed")
 
 _CONNECT_S: Final = 2
 _ANSWER_S: Final = 60
+
+
+def path(*parts: str) -> str:
+    """Return a path on the daemon whose parts may contain anything that was typed."""
+    return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
 class Daemon:
@@ -63,23 +69,41 @@ class Daemon:
         Raises:
             Failure: as for :meth:`get`.
         """
-        wanted = {name: value for name, value in query.items() if value is not None}
+        wanted: dict[str, str | int | bool] = {
+            name: value for name, value in query.items() if value is not None
+        }
         return self._read(self._ask("GET", path, query=wanted), _list_of(kind))
 
-    def post(self, path: str, body: BaseModel, kind: type[Answer]) -> Answer:
-        """Ask for something to be made.
+    def post(self, path: str, body: BaseModel | None, kind: type[Answer]) -> Answer:
+        """Ask for something to be made or done.
 
         Raises:
             Failure: as for :meth:`get`.
         """
         return self._read(self._ask("POST", path, body=body), TypeAdapter(kind))
 
+    def put(self, path: str, body: BaseModel, kind: type[Answer]) -> Answer:
+        """Ask for something to be as ``body`` says.
+
+        Raises:
+            Failure: as for :meth:`get`.
+        """
+        return self._read(self._ask("PUT", path, body=body), TypeAdapter(kind))
+
+    def delete(self, path: str, kind: type[Answer], **query: str | bool) -> Answer:
+        """Ask for something to be removed or ended.
+
+        Raises:
+            Failure: as for :meth:`get`.
+        """
+        return self._read(self._ask("DELETE", path, query=dict(query)), TypeAdapter(kind))
+
     def _ask(
         self,
         method: str,
         path: str,
         *,
-        query: dict[str, str | int] | None = None,
+        query: dict[str, str | int | bool] | None = None,
         body: BaseModel | None = None,
     ) -> httpx.Response:
         content = body.model_dump_json() if body else None

@@ -38,6 +38,15 @@ class Action(StrEnum):
     LIST_FILES = "list files"
     DOWNLOAD = "download"
     OPEN_PROJECT_KEY = "open project key"
+    ADD_PEOPLE = "add people"
+    MANAGE_ACCESS = "manage access"
+    SWITCH_ACCOUNTS = "switch accounts"
+    DELETE_PEOPLE = "delete people"
+    DELETE_SELF = "delete own account"
+    LIST_PEOPLE = "list people"
+    LIST_INVITES = "list invites"
+    FIND_PEOPLE = "find people"
+    KEEP_RECOVERY_KIT = "keep recovery kit"
     OPERATE = "operate"
 
 
@@ -54,8 +63,19 @@ PERMISSIONS: Final[Mapping[Action, frozenset[Role]]] = {
     Action.LIST_FILES: _SEES_DATA,
     Action.DOWNLOAD: _SEES_DATA,
     Action.OPEN_PROJECT_KEY: _SEES_DATA,
+    Action.ADD_PEOPLE: UNIT_ROLES | {Role.SUPER_ADMIN},
+    Action.MANAGE_ACCESS: UNIT_ROLES,
+    Action.SWITCH_ACCOUNTS: frozenset({Role.SUPER_ADMIN, Role.UNIT_ADMIN}),
+    Action.DELETE_PEOPLE: frozenset({Role.SUPER_ADMIN, Role.UNIT_ADMIN}),
+    Action.DELETE_SELF: _SEES_DATA,
+    Action.LIST_PEOPLE: UNIT_ROLES | {Role.SUPER_ADMIN},
+    Action.LIST_INVITES: _ALL,
+    Action.FIND_PEOPLE: frozenset({Role.SUPER_ADMIN}),
+    Action.KEEP_RECOVERY_KIT: frozenset({Role.UNIT_ADMIN}),
     Action.OPERATE: frozenset(),
 }
+OWNERS_MAY: Final = frozenset({Action.ADD_PEOPLE, Action.MANAGE_ACCESS})
+"""What a researcher may besides, in a project of which they are owner."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +93,11 @@ class Operator:
 
 @dataclass(frozen=True)
 class Member:
-    """A logged-in account."""
+    """A logged-in account.
+
+    ``owns`` is the project, by its public id, that a researcher is owner of and has named in this request: in it, and
+    in no other, they are a project owner.
+    """
 
     user_id: int
     uid: str
@@ -82,6 +106,7 @@ class Member:
     role: Role
     unit_id: int | None
     session_id: int
+    owns: str | None = None
 
     @property
     def label(self) -> str:
@@ -114,8 +139,8 @@ Actor = Operator | Member | System | Nobody
 def allowed(actor: Actor, action: Action) -> bool:
     """Say whether ``actor`` may do ``action`` at all, in whatever project."""
     match actor:
-        case Member(role=role):
-            return role in PERMISSIONS[action]
+        case Member(role=role, owns=owned):
+            return role in PERMISSIONS[action] or (owned is not None and action in OWNERS_MAY)
         case Operator():
             return action is Action.OPERATE
         case System():

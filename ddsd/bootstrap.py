@@ -39,6 +39,7 @@ from ddsd.settings import (
 from ddsd.storage.embedded import EmbeddedStore
 from ddsd.storage.minio import S3Store
 from ddsd.storage.port import May, ObjectStore, ScopedKey
+from ddsd.users import password_reset
 from ddsd.work import Services
 
 DEMO_KEY_FILE: Final = "instance.key"
@@ -47,6 +48,7 @@ _JOBS: Final[Mapping[str, Handler]] = {
     housekeeping.FORGET_OLD_JOBS: housekeeping.forget_old_jobs,
     forgetting.FORGET_OLD_LOGINS: forgetting.forget_old_logins,
     grants.REVOKE_STORE_KEY: grants.revoke_store_key,
+    **password_reset.HANDLERS,
 }
 _SCHEDULED: Final = (
     ScheduledJob(mail_jobs.FORGET_OLD_MAILS, Cron("20 2 * * *")),

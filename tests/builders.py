@@ -13,6 +13,7 @@ from ddsd.db.base import Table
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Project
 from ddsd.units.tables import Unit
+from ddsd.users import names
 from ddsd.users.tables import User, UserEmail
 
 NOON = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
@@ -91,7 +92,7 @@ async def a_user(session: AsyncSession, **fields: Any) -> User:
         },
         fields,
     )
-    user.username_folded = user.username.lower()
+    user.username_folded = names.fold(user.username)
     session.add(user)
     await session.flush()
     session.add(UserEmail(user_id=user.id, email=email, is_primary=True))

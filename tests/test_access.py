@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ddsd.access import (
@@ -31,6 +33,15 @@ TABLE = {
     Action.LIST_FILES: (False, True, True, True),
     Action.DOWNLOAD: (False, True, True, True),
     Action.OPEN_PROJECT_KEY: (False, True, True, True),
+    Action.ADD_PEOPLE: (True, True, True, False),
+    Action.MANAGE_ACCESS: (False, True, True, False),
+    Action.SWITCH_ACCOUNTS: (True, True, False, False),
+    Action.DELETE_PEOPLE: (True, True, False, False),
+    Action.DELETE_SELF: (False, True, True, True),
+    Action.LIST_PEOPLE: (True, True, True, False),
+    Action.LIST_INVITES: (True, True, True, True),
+    Action.FIND_PEOPLE: (True, False, False, False),
+    Action.KEEP_RECOVERY_KIT: (False, True, False, False),
     Action.OPERATE: (False, False, False, False),
 }
 
@@ -42,6 +53,13 @@ def member(role: Role) -> Member:
 @pytest.mark.parametrize("action", TABLE)
 def test_roles_may_what_the_contract_grants(action: Action) -> None:
     assert tuple(allowed(member(role), action) for role in (SA, UA, UP, R)) == TABLE[action]
+
+
+@pytest.mark.parametrize("action", TABLE)
+def test_a_project_owner_may_let_people_in_and_out_besides(action: Action) -> None:
+    owner = replace(member(R), owns="unit100001")
+    besides = {Action.ADD_PEOPLE, Action.MANAGE_ACCESS}
+    assert allowed(owner, action) == (TABLE[action][3] or action in besides)
 
 
 def test_every_action_has_a_line() -> None:

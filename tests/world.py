@@ -182,9 +182,9 @@ async def populate(services: Services) -> None:
             passwords.set_first(work, user, split, salt, cost)
 
 
-def make_world(services: Services, clock: SettableClock) -> World:
-    """Return a world on these services; call :func:`populate` before."""
+def make_world(services: Services, clock: SettableClock, client: str = "127.0.0.1") -> World:
+    """Return a world on these services, whose requests come from ``client``; call :func:`populate` before."""
     app = public.build(services)
-    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # two spellings of ASGI
+    transport = httpx.ASGITransport(app, client=(client, 123))  # type: ignore[arg-type]  # two spellings of ASGI
     http = httpx.AsyncClient(transport=transport, base_url="http://ddsd.test")
     return World(services, clock, app, http)

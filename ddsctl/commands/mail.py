@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ddsctl import output, session
+from ddsctl import completion, output, session
 from ddsctl.output import Column, Format
 from ddsctl.session import AsJson, AsTsv
 
 if TYPE_CHECKING:
-    from ddsd.contract.admin import Letter, Mail
+    from ddsd.contract.admin import Letter, Mail, Preview
 
 app = typer.Typer(help="The outbox: letters sent, waiting, failed or kept.", no_args_is_help=True)
 
@@ -63,6 +63,49 @@ def show(
     output.show_record(letter, _lines(), here.format)
     if here.format is Format.TABLE:
         typer.echo("\n" + output.printable(letter.withheld or letter.text))
+
+
+@app.command()
+def preview(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="Which letter, such as invite. If not given: the list of them.",
+            autocompletion=completion.letters,
+            show_default=False,
+        ),
+    ] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="Print the HTML of the letter and nothing else.")
+    ] = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Show what a letter looks like here, with made-up facts. Nothing is sent.
+
+    Example: ddsctl mail preview invite --html > invite.html
+    """
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import Preview
+
+    here = session.of(ctx, as_json, as_tsv)
+    with Daemon(here.socket) as daemon:
+        if name is None:
+            found = daemon.get_list("/mail-samples", Preview)
+            output.show_list(found, _kinds(), here.format, empty="There are no letters.")
+            return
+        letter = daemon.get(path("mail-samples", name), Preview)
+    if html:
+        typer.echo(letter.html)
+        return
+    output.show_record(letter, _kinds(), here.format)
+    if here.format is Format.TABLE:
+        typer.echo("\n" + output.printable(letter.text))
+
+
+def _kinds() -> list[Column[Preview]]:
+    return [Column("letter", lambda one: one.kind), Column("subject", lambda one: one.subject)]
 
 
 def _columns() -> list[Column[Mail]]:

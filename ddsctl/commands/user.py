@@ -6,15 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ddsctl import output, session
+from ddsctl import completion, output, session
+from ddsctl.confirm import Yes, confirm
 from ddsctl.output import Column, Format
-from ddsctl.session import AsJson, AsTsv
+from ddsctl.session import AsJson, AsTsv, Session
 from ddsd.contract.words import Role
 
 if TYPE_CHECKING:
-    from ddsd.contract.admin import NewUser, User
+    from ddsd.contract.admin import NewUser, User, UserDetails
 
 app = typer.Typer(help="Accounts of people.", no_args_is_help=True)
+
+Username = Annotated[
+    str,
+    typer.Argument(help="Which account.", autocompletion=completion.usernames, show_default=False),
+]
 
 
 @app.command()
@@ -33,7 +39,9 @@ def create(
     unit: Annotated[
         str | None,
         typer.Option(
-            help="Public ID of their unit; for unit-admin and unit-personnel.", show_default=False
+            help="Public ID of their unit; for unit-admin and unit-personnel.",
+            autocompletion=completion.units,
+            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -53,19 +61,19 @@ def create(
     wanted = CreateUser(username=username, name=name, email=email, role=role, unit=unit)
     with Daemon(here.socket) as daemon:
         made = daemon.post("/users", wanted, NewUser)
-    output.show_record(made, _new_lines(), here.format)
-    if here.format is Format.TABLE:
-        typer.echo(
-            f"\nSend this link to {name} ({email}) alone, now: it is not shown again, works once and for "
-            f"{made.link_hours} hours, and whoever opens it first chooses the password."
-        )
+    _show_link(made, f"{name} ({email})", here.format)
 
 
 @app.command()
 def ls(
     ctx: typer.Context,
     unit: Annotated[
-        str | None, typer.Option(help="Only the people of this unit.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Only the people of this unit.",
+            autocompletion=completion.units,
+            show_default=False,
+        ),
     ] = None,
     as_json: AsJson = False,
     as_tsv: AsTsv = False,
@@ -88,6 +96,106 @@ def ls(
     )
 
 
+@app.command()
+def show(
+    ctx: typer.Context, username: Username, as_json: AsJson = False, as_tsv: AsTsv = False
+) -> None:
+    """Show an account with what hangs on it.
+
+    Example: ddsctl user show maria
+    """
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import UserDetails
+
+    here = session.of(ctx, as_json, as_tsv)
+    with Daemon(here.socket) as daemon:
+        found = daemon.get(path("users", username), UserDetails)
+    output.show_record(found, _lines(), here.format)
+
+
+@app.command()
+def link(
+    ctx: typer.Context, username: Username, as_json: AsJson = False, as_tsv: AsTsv = False
+) -> None:
+    """Make a new link for somebody who has not set a password yet. The one before it works no more.
+
+    Example: ddsctl user link maria
+    """
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import NewUser
+
+    here = session.of(ctx, as_json, as_tsv)
+    with Daemon(here.socket) as daemon:
+        made = daemon.post(path("users", username, "link"), None, NewUser)
+    _show_link(made, username, here.format)
+
+
+@app.command()
+def activate(
+    ctx: typer.Context, username: Username, as_json: AsJson = False, as_tsv: AsTsv = False
+) -> None:
+    """Let a deactivated account be used again, with the projects and keys it had.
+
+    Example: ddsctl user activate maria
+    """
+    _switch(session.of(ctx, as_json, as_tsv), username, "activate")
+
+
+@app.command()
+def deactivate(
+    ctx: typer.Context,
+    username: Username,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Close an account: its sessions end at once and nobody can log in to it. Its projects and keys stay.
+
+    Example: ddsctl user deactivate maria
+    """
+    here = session.of(ctx, as_json, as_tsv)
+    confirm(f"Close the account {username} and end its sessions?", yes=yes)
+    _switch(here, username, "deactivate")
+
+
+@app.command("reset-2fa")
+def reset_second_factor(
+    ctx: typer.Context,
+    username: Username,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Make mailed codes the second factor again: for somebody who has lost the phone or the key.
+
+    The authenticator app, passkeys and recovery codes work no more, the sessions end, and the person is told by
+    mail. Be sure who is asking you: the mail account is then all that is needed beside the password.
+
+    Example: ddsctl user reset-2fa maria
+    """
+    here = session.of(ctx, as_json, as_tsv)
+    confirm(f"Forget the second factors of {username} and end the sessions?", yes=yes)
+    _switch(here, username, "reset-2fa")
+
+
+def _switch(here: Session, username: str, verb: str) -> None:
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import UserDetails
+
+    with Daemon(here.socket) as daemon:
+        now = daemon.post(path("users", username, verb), None, UserDetails)
+    output.show_record(now, _lines(), here.format)
+
+
+def _show_link(made: NewUser, who: str, form: Format) -> None:
+    output.show_record(made, _new_lines(), form)
+    if form is Format.TABLE:
+        typer.echo(
+            f"\nSend this link to {who} alone, now: it is not shown again, works once and for "
+            f"{made.link_hours} hours, and whoever opens it first chooses the password."
+        )
+
+
 def _columns() -> list[Column[User]]:
     return [
         Column("username", lambda one: one.username),
@@ -105,4 +213,22 @@ def _new_lines() -> list[Column[NewUser]]:
         Column("username", lambda one: one.username),
         Column("link", lambda one: one.link),
         Column("link hours", lambda one: one.link_hours),
+    ]
+
+
+def _lines() -> list[Column[UserDetails]]:
+    return [
+        Column("username", lambda one: one.user.username),
+        Column("name", lambda one: one.user.name),
+        Column("emails", lambda one: ", ".join(one.emails)),
+        Column("role", lambda one: one.user.role.value),
+        Column("unit", lambda one: one.user.unit),
+        Column("active", lambda one: one.user.active),
+        Column("created", lambda one: one.user.created_at),
+        Column("password set", lambda one: one.password_set_at),
+        Column("second factor", lambda one: one.second_factor),
+        Column("passkeys", lambda one: one.passkeys),
+        Column("recovery codes", lambda one: one.recovery_codes),
+        Column("projects it can open", lambda one: one.keys),
+        Column("sessions", lambda one: one.sessions),
     ]

@@ -137,6 +137,98 @@ class NewUser(_Sent):
     link_hours: int
 
 
+class UserDetails(_Sent):
+    """An account with what hangs on it.
+
+    ``second_factor`` is ``mail`` or ``app``; ``keys`` counts the projects it can open, ``recovery_codes`` those unused.
+    """
+
+    user: User
+    emails: list[str]
+    second_factor: str
+    passkeys: int
+    recovery_codes: int
+    keys: int
+    password_set_at: datetime | None
+    sessions: int
+
+
+class DeletedUser(_Sent):
+    """An account that is no more."""
+
+    username: str
+    email: str
+    role: Role
+
+
+class CreateInvite(_Asked):
+    """Somebody to be invited. ``unit`` is a public ID: required for unit roles, refused for the others."""
+
+    email: str
+    role: Role
+    unit: str | None = None
+
+
+class Invite(_Sent):
+    """An invite that waits; ``projects`` are the public IDs of those it will be let into one by one."""
+
+    email: str
+    role: Role
+    unit: str | None
+    created_at: datetime
+    expires_at: datetime
+    projects: list[str]
+
+
+class NewInvite(_Sent):
+    """An invite that was made and mailed; ``closed`` are the unit's projects it will not be able to open."""
+
+    invite: Invite
+    closed: list[str]
+
+
+class Session(_Sent):
+    """A living login. ``kind`` is ``api`` or ``web``; ``partial``: the second factor is still missing."""
+
+    id: int
+    username: str
+    kind: str
+    address: str
+    agent: str
+    created_at: datetime
+    expires_at: datetime
+    partial: bool
+
+
+class Ended(_Sent):
+    """How many sessions were ended."""
+
+    sessions: int
+
+
+class AuditEntry(_Sent):
+    """Who did what to what, when, and what else matters."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    facts: dict[str, JsonValue]
+
+
+class Maintenance(_Sent):
+    """Whether the service is closed for all but super admins."""
+
+    on: bool
+
+
+class SetMaintenance(_Asked):
+    """Close the service, or open it again."""
+
+    on: bool
+
+
 class Project(_Sent):
     """A project. Sizes are of what is stored (compressed, encrypted) and of the original files."""
 
@@ -171,6 +263,15 @@ class Letter(_Sent):
     mail: Mail
     text: str
     withheld: str = ""
+
+
+class Preview(_Sent):
+    """A letter as it would be with made-up facts. Its links open nothing."""
+
+    kind: str
+    subject: str
+    text: str
+    html: str
 
 
 class Revision(_Sent):

@@ -24,7 +24,7 @@ from ddsd.projects.projects import Created, ProjectFields
 from ddsd.projects.status import Status
 from ddsd.secret import SecretText
 from ddsd.units.tables import Unit
-from ddsd.users import passwords, sessions
+from ddsd.users import names, passwords, sessions
 from ddsd.users.tables import User, UserEmail
 from ddsd.work import Services, Work, reading, transaction
 
@@ -116,7 +116,7 @@ async def make_accounts(services: Services) -> bool:
             user = User(
                 uid=f"demo-{person.username}"[:32],
                 username=person.username,
-                username_folded=person.username.lower(),
+                username_folded=names.fold(person.username),
                 name=person.name,
                 role=person.role,
                 unit_id=units[person.unit].id if person.unit else None,

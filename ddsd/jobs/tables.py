@@ -39,7 +39,7 @@ class Job(Table, table=True):
 
     id: int = Field(default=None, primary_key=True)
     kind: str = Field(max_length=40)
-    subject: str = Field(max_length=120)
+    subject: str = Field(max_length=254)
     state: JobState = Field(sa_type=EnumText(JobState))
     attempts: int = Field(default=0)
     run_after: datetime = Field(sa_type=UtcDateTime)

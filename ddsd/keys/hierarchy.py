@@ -36,6 +36,7 @@ class Purpose(StrEnum):
     SESSION_VERIFIER = "session-verifier"
     SESSION_SEAL = "session-seal"
     SESSION_KEY = "session-key"
+    RECOVERY_KIT = "recovery-kit"
 
 
 def _within(name: str, value: int, low: int, high: int) -> None:
@@ -185,6 +186,15 @@ def pair_of(private: SecretBytes) -> KeyPair:
         SealBroken: the private key is not 32 bytes.
     """
     return KeyPair(public=primitives.x25519_public(private.reveal()), private=private)
+
+
+def kit_pair(secret: SecretBytes) -> KeyPair:
+    """Derive a unit's recovery key pair from the 32-byte secret that is written on paper.
+
+    Raises:
+        SealBroken: the secret is not 32 bytes.
+    """
+    return pair_of(_derive(secret, binding(Purpose.RECOVERY_KIT)))
 
 
 def seal_user_key(private: SecretBytes, *, kek: SecretBytes, owner: str) -> bytes:

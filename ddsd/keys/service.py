@@ -6,6 +6,7 @@ A project's private key exists in clear for moments only, inside a request of so
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -17,7 +18,7 @@ from ddsd.db.statements import affected, insert_into
 from ddsd.errors import AccessLost, Forbidden
 from ddsd.keys.hierarchy import KeyPair, new_key_pair, wrap_project_key
 from ddsd.keys.tables import KeyWrap, RecoveryKit
-from ddsd.keys.unlocked import Unlocked
+from ddsd.keys.unlocked import OpenedKit, Unlocked
 from ddsd.secret import SecretBytes
 from ddsd.work import Work
 
@@ -27,6 +28,10 @@ _USERS: Final = table(
     "users", column("id"), column("username"), column("active"), column("public_key")
 )
 _INVITES: Final = table("invites", column("id"), column("public_key"))
+
+
+_AT_ONCE: Final = 200
+"""How many projects are opened, or wraps added, in one go."""
 
 
 class Locked(Protocol):
@@ -61,16 +66,7 @@ def wrap_for(
 ) -> None:
     """Wrap the project's private key for each holder."""
     for holder in holders:
-        work.session.add(
-            KeyWrap(
-                project_id=project_id,
-                user_id=holder.user_id,
-                invite_id=holder.invite_id,
-                kit_id=holder.kit_id,
-                blob=wrap_project_key(private, holder_public=holder.public, project=project_uid),
-                created_at=work.now,
-            )
-        )
+        work.session.add(_wrapped(work, project_id, project_uid, private, holder))
 
 
 async def open_for(
@@ -136,7 +132,7 @@ async def share_many(
     projects: Iterable[Locked],
     holders: Iterable[Holder],
 ) -> Shared:
-    """Wrap the keys of several projects for others, as far as the user holds them. Two statements and one per wrap.
+    """Wrap the keys of several projects for others, as far as the user holds them.
 
     The holders' rows are locked until the transaction ends, and their public keys compared with what they are now:
     somebody who resets their password at this moment gets no wrap that they could never open.
@@ -151,47 +147,23 @@ async def share_many(
     Raises:
         SealBroken: a wrap of the sharer's does not open: tampered with.
     """
-    wanted = {project.id: project.public_id for project in projects}
-    wraps = KeyWrap.columns()
-    found = await work.session.execute(
-        select(wraps.project_id, wraps.blob).where(
-            wraps.user_id == from_user_id, wraps.project_id.in_(wanted)
-        )
-    )
-    blobs = {int(project_id): bytes(blob) for project_id, blob in found}
-    unchanged = await _unchanged(work, holders)
-    made = 0
-    for project_id, blob in blobs.items():
-        missing = await _not_holding(work, project_id, unchanged)
-        if missing:
-            private = unlocked.open_project_key(blob, wanted[project_id])
-            made += await add_wraps(work, project_id, wanted[project_id], private, missing)
-    return Shared(made, [uid for project_id, uid in wanted.items() if project_id not in blobs])
+    theirs = KeyWrap.columns().user_id == from_user_id
+    return await _share(work, unlocked, theirs, projects, holders)
 
 
-async def add_wraps(
-    work: Work, project_id: int, project_uid: str, private: SecretBytes, holders: Iterable[Holder]
-) -> int:
-    """Wrap a project's private key for each holder who has no wrap yet; return for how many.
+async def share_from_kit(
+    work: Work,
+    opened: OpenedKit,
+    kit_id: int,
+    projects: Iterable[Locked],
+    holders: Iterable[Holder],
+) -> Shared:
+    """Wrap the keys that a recovery kit holds for others; all else as :func:`share_many`.
 
-    Unlike :func:`wrap_for`, somebody else may be doing the same at this moment.
+    Raises:
+        SealBroken: these words are of another kit, or a wrap was tampered with.
     """
-    made = 0
-    for holder in holders:
-        added = await work.session.execute(
-            insert_into(work.session, KeyWrap)
-            .values(
-                project_id=project_id,
-                user_id=holder.user_id,
-                invite_id=holder.invite_id,
-                kit_id=holder.kit_id,
-                blob=wrap_project_key(private, holder_public=holder.public, project=project_uid),
-                created_at=work.now,
-            )
-            .on_conflict_do_nothing()
-        )
-        made += affected(added)
-    return made
+    return await _share(work, opened, KeyWrap.columns().kit_id == kit_id, projects, holders)
 
 
 async def forget_holder(
@@ -335,13 +307,88 @@ async def _public_of(work: Work, holder: Holder) -> bytes | None:
     return None if found is None else bytes(found)
 
 
-async def _not_holding(work: Work, project_id: int, holders: Sequence[Holder]) -> Sequence[Holder]:
+async def _share(
+    work: Work,
+    opened: Unlocked | OpenedKit,
+    theirs: ColumnElement[bool],
+    projects: Iterable[Locked],
+    holders: Iterable[Holder],
+) -> Shared:
+    named = {project.id: project.public_id for project in projects}
     wraps = KeyWrap.columns()
     found = await work.session.execute(
-        select(wraps.user_id, wraps.invite_id, wraps.kit_id).where(wraps.project_id == project_id)
+        select(wraps.project_id, wraps.blob).where(theirs, wraps.project_id.in_(named))
+    )
+    blobs = {int(project_id): bytes(blob) for project_id, blob in found}
+    missing = await _missing(work, blobs, await _unchanged(work, holders))
+    tasks = [(number, named[number], blobs[number], who) for number, who in missing.items()]
+    made = 0
+    for start in range(0, len(tasks), _AT_ONCE):
+        # In a thread: some tenths of a millisecond for each wrap, and a unit may have thousands of projects.
+        rows = await asyncio.to_thread(_wrap_again, work, opened, tasks[start : start + _AT_ONCE])
+        made += await _add_missing(work, rows)
+    return Shared(made, [uid for number, uid in named.items() if number not in blobs])
+
+
+async def _missing(
+    work: Work, project_ids: Iterable[int], holders: Sequence[Holder]
+) -> Mapping[int, Sequence[Holder]]:
+    """Return, by project, the holders who have no wrap of it; projects that nobody lacks are left out."""
+    wraps = KeyWrap.columns()
+    found = await work.session.execute(
+        select(wraps.project_id, wraps.user_id, wraps.invite_id, wraps.kit_id).where(
+            wraps.project_id.in_(list(project_ids))
+        )
     )
     present = {tuple(row) for row in found}
-    return [one for one in holders if (one.user_id, one.invite_id, one.kit_id) not in present]
+    lacking = {
+        number: [one for one in holders if (number, *_ids(one)) not in present]
+        for number in project_ids
+    }
+    return {number: who for number, who in lacking.items() if who}
+
+
+def _wrap_again(
+    work: Work,
+    opened: Unlocked | OpenedKit,
+    tasks: Iterable[tuple[int, str, bytes, Sequence[Holder]]],
+) -> list[KeyWrap]:
+    rows = []
+    for project_id, project_uid, blob, holders in tasks:
+        private = opened.open_project_key(blob, project_uid)
+        rows += [_wrapped(work, project_id, project_uid, private, one) for one in holders]
+    return rows
+
+
+def _wrapped(
+    work: Work, project_id: int, project_uid: str, private: SecretBytes, holder: Holder
+) -> KeyWrap:
+    return KeyWrap(
+        project_id=project_id,
+        user_id=holder.user_id,
+        invite_id=holder.invite_id,
+        kit_id=holder.kit_id,
+        blob=wrap_project_key(private, holder_public=holder.public, project=project_uid),
+        created_at=work.now,
+    )
+
+
+async def _add_missing(work: Work, rows: Sequence[KeyWrap]) -> int:
+    """Add wraps, but none that somebody else has added at this moment; return how many."""
+    values = [row.model_dump(exclude={"id"}) for row in rows]
+    added = 0
+    for start in range(0, len(values), _AT_ONCE):
+        inserted = await work.session.execute(
+            insert_into(work.session, KeyWrap)
+            .values(values[start : start + _AT_ONCE])
+            .on_conflict_do_nothing()
+        )
+        added += affected(inserted)
+    return added
+
+
+def _ids(holder: Holder) -> tuple[int | None, int | None, int | None]:
+    return holder.user_id, holder.invite_id, holder.kit_id
 
 
 async def forget_project(work: Work, project_id: int) -> None:

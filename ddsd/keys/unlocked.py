@@ -1,9 +1,9 @@
-"""A user's private key, opened for one request.
+"""A user's private key, or a unit's recovery key, opened for one request.
 
 Invariant: an :class:`Unlocked` exists only because somebody proved to hold a password, a token or
-a link's secret. There is no constructor from nothing, so whoever has none of them (an operator, a
-job) cannot call what asks for one. It never leaves memory: no pickle, no copy, nothing in its
-``repr``.
+a link's secret, an :class:`OpenedKit` because somebody typed the words on a kit's paper. There is
+no constructor from nothing, so whoever has none of them (an operator, a job) cannot call what asks
+for one. They never leave memory: no pickle, no copy, nothing in their ``repr``.
 """
 
 from __future__ import annotations
@@ -64,6 +64,50 @@ class Unlocked:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an opened key is neither pickled nor copied")
+
+
+@final
+class OpenedKit:
+    """The private half of a unit's recovery kit."""
+
+    __slots__ = ("_pair",)
+
+    _pair: hierarchy.KeyPair
+
+    def __init__(self) -> None:
+        raise TypeError("made only by unlock_kit")
+
+    @property
+    def public(self) -> bytes:
+        """The public half: 32 bytes. It says which kit this is."""
+        return self._pair.public
+
+    def open_project_key(self, blob: bytes, project: str) -> SecretBytes:
+        """Open a project's private key that was wrapped for this kit; ``project`` is its uid.
+
+        Raises:
+            SealBroken: wrapped for somebody else, for another project, or damaged.
+        """
+        return hierarchy.unwrap_project_key(
+            blob, holder_private=self._pair.private, project=project
+        )
+
+    def __repr__(self) -> str:
+        return "OpenedKit(***)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an opened key is neither pickled nor copied")
+
+
+def unlock_kit(secret: SecretBytes) -> OpenedKit:
+    """Open a kit with the 32 bytes that its words stand for. Which kit that is, is not checked.
+
+    Raises:
+        SealBroken: the secret is not 32 bytes.
+    """
+    opened = object.__new__(OpenedKit)
+    opened._pair = hierarchy.kit_pair(secret)
+    return opened
 
 
 def unlock_by_kek(blob: bytes, *, kek: SecretBytes, user_uid: str) -> Unlocked:

@@ -8,8 +8,8 @@ from ddsd.access import Action, require
 from ddsd.audit import trail
 from ddsd.errors import Conflict
 from ddsd.files import grants
-from ddsd.mail import outbox
 from ddsd.projects import membership, projects, status
+from ddsd.projects.announcements import announce
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Project, StatusEntry
 from ddsd.units.tables import Unit
@@ -44,8 +44,8 @@ async def release(work: Work, project: Project, *, days: object, send_email: boo
     trail.record(work, "project.release", project.public_id, deadline=deadline.isoformat())
     if not send_email:
         return False
-    for address in await membership.addresses(work, project):
-        await _announce(work, project, unit, address)
+    addresses = await membership.addresses(work, project)
+    await announce(work, project, unit, addresses, sender=unit.external_display_name)
     return True
 
 
@@ -102,17 +102,3 @@ def _enter(work: Work, project: Project, new: Status, deadline: datetime | None)
     project.deadline = deadline
     projects.touch(work, project)
     work.session.add(StatusEntry(project_id=project.id, status=new, deadline=deadline, at=work.now))
-
-
-async def _announce(work: Work, project: Project, unit: Unit, address: str) -> None:
-    deadline = f"{project.deadline:%Y-%m-%d %H:%M:%S} UTC" if project.deadline else ""
-    await outbox.write(
-        work,
-        "project_released",
-        address,
-        title=project.title or "",
-        public_id=project.public_id,
-        unit=unit.external_display_name,
-        unit_contact=unit.contact_email,
-        deadline=deadline,
-    )

@@ -6,7 +6,9 @@ from typing import Final
 
 from sqlalchemy import ScalarSelect, select
 
-from ddsd.access import Role
+from ddsd.access import Action, Role, require
+from ddsd.audit import trail
+from ddsd.db.statements import insert_into
 from ddsd.errors import UnderMaintenance
 from ddsd.notices.tables import Switch
 from ddsd.work import Work
@@ -18,6 +20,20 @@ async def is_on(work: Work) -> bool:
     """Say whether the service is closed for maintenance."""
     switch = await work.session.get(Switch, _NAME)
     return switch is not None and switch.on
+
+
+async def turn(work: Work, *, on: bool) -> None:
+    """Close the service for all but super admins, or open it again; running transfers go on.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+    """
+    require(work.actor, Action.OPERATE)
+    statement = insert_into(work.session, Switch).values(name=_NAME, on=on)
+    await work.session.execute(
+        statement.on_conflict_do_update(index_elements=[Switch.columns().name], set_={"on": on})
+    )
+    trail.record(work, "maintenance.on" if on else "maintenance.off", _NAME)
 
 
 def switch() -> ScalarSelect[bool]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import select
 
-from ddsd.access import Member, Role
+from ddsd.access import Action, Actor, Member, Role, require_member
 from ddsd.errors import Forbidden, NotFound, WrongStatus
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Membership, Project
@@ -36,6 +38,37 @@ async def find(work: Work, member: Member, public_id: str, *, for_change: bool =
     if not await _concerns(work, member, project):
         raise Forbidden("Project access denied.")
     return project
+
+
+async def as_owner(work: Work, member: Member, public_id: str | None) -> Member:
+    """Return the member as they act in this project: a researcher may be its owner (wire contract, section 3)."""
+    if member.role is not Role.RESEARCHER or not public_id:
+        return member
+    table, projects = Membership.columns(), Project.columns()
+    found = await work.session.execute(
+        select(table.id)
+        .join(Project, projects.id == table.project_id)
+        .where(
+            projects.public_id == public_id,
+            table.user_id == member.user_id,
+            table.owner.is_(True),
+        )
+    )
+    return replace(member, owns=public_id) if found.first() else member
+
+
+def require_sharer(actor: Actor, project: Project) -> Member:
+    """Return the member that ``actor`` is, if they decide who comes into this project: its unit's users, its owners.
+
+    Raises:
+        Forbidden: they do not.
+    """
+    member = require_member(actor, Action.MANAGE_ACCESS)
+    if member.is_unit_user and member.unit_id == project.unit_id:
+        return member
+    if member.owns == project.public_id:
+        return member
+    raise Forbidden("Project access denied.")
 
 
 def require_in_progress(project: Project) -> None:

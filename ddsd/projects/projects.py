@@ -16,12 +16,13 @@ from ddsd.errors import Forbidden
 from ddsd.keys import service as keys
 from ddsd.keys.hierarchy import KeyPair
 from ddsd.keys.service import Holder
-from ddsd.keys.tables import KeyWrap
+from ddsd.keys.tables import KeyWrap, RecoveryKit
 from ddsd.projects.gate import require_in_progress
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Membership, Project, StatusEntry
 from ddsd.units.tables import Unit
-from ddsd.users.tables import User
+from ddsd.users import directory
+from ddsd.users.tables import Invite, User
 from ddsd.work import Work
 
 _FEW_ADMINS = 2
@@ -57,24 +58,13 @@ class Created:
     pair: KeyPair
 
 
-async def count_admins(work: Work, unit_id: int) -> int:
-    """Return how many active unit admins a unit has."""
-    table = User.columns()
-    found = await work.session.execute(
-        select(table.id).where(
-            table.unit_id == unit_id, table.role == Role.UNIT_ADMIN, table.active.is_(True)
-        )
-    )
-    return len(found.all())
-
-
 async def warn_of_few_admins(work: Work, unit_id: int) -> str | None:
     """Return what is to be said before a unit with two admins makes a project; ``None`` with three or more.
 
     Raises:
         Forbidden: it has fewer than two.
     """
-    admins = await count_admins(work, unit_id)
+    admins = await directory.count_admins(work, unit_id)
     if admins < _FEW_ADMINS:
         raise Forbidden(
             "Your unit does not have enough Unit Admins. "
@@ -90,7 +80,9 @@ async def warn_of_few_admins(work: Work, unit_id: int) -> str | None:
 
 
 async def create(work: Work, fields: ProjectFields) -> Created:
-    """Make a project: number, bucket name, first status, key pair, one wrap per unit user with a key.
+    """Make a project: number, bucket name, first status, key pair, one wrap per unit user or invite with a key.
+
+    The unit's recovery kit, if there is one, holds the key as well.
 
     The bucket itself is made when the first upload is granted, so that the store may be away now.
 
@@ -119,7 +111,7 @@ async def create(work: Work, fields: ProjectFields) -> Created:
     work.session.add(project)
     await work.session.flush()
     work.session.add(StatusEntry(project_id=project.id, status=project.status, at=work.now))
-    keys.wrap_for(work, project.id, public_id, pair.private, await _unit_holders(work, unit.id))
+    keys.wrap_for(work, project.id, public_id, pair.private, await holders_of(work, unit.id))
     trail.record(work, "project.create", public_id, unit=unit.public_id)
     return Created(project, unit, pair)
 
@@ -171,6 +163,41 @@ async def history(work: Work, project: Project) -> Sequence[StatusEntry]:
     return found.scalars().all()
 
 
+async def holders_of(work: Work, unit_id: int) -> list[Holder]:
+    """Return whom every new project of a unit is wrapped for: its people, those invited, and its recovery kit.
+
+    The rows of people and invites are locked: nobody replaces their key pair, and no invite is accepted, before the
+    wraps are there.
+    """
+    invites, kits = Invite.columns(), RecoveryKit.columns()
+    invited = await work.session.execute(
+        select(invites.public_key, invites.id)
+        .where(invites.unit_id == unit_id, invites.expires_at > work.now)
+        .order_by(invites.id)
+        .with_for_update()
+    )
+    paper = await work.session.execute(
+        select(kits.public_key, kits.id).where(kits.unit_id == unit_id, kits.revoked_at.is_(None))
+    )
+    return [
+        *await people_of(work, unit_id),
+        *(Holder(public=public, invite_id=number) for public, number in invited),
+        *(Holder(public=public, kit_id=number) for public, number in paper),
+    ]
+
+
+async def people_of(work: Work, unit_id: int) -> list[Holder]:
+    """Return the unit's people who have a key pair and are not deactivated; their rows are locked."""
+    table = User.columns()
+    found = await work.session.execute(
+        select(table.id, table.public_key)
+        .where(table.unit_id == unit_id, table.active.is_(True), table.public_key.is_not(None))
+        .order_by(table.id)
+        .with_for_update(read=True)
+    )
+    return [Holder(public=public, user_id=user_id) for user_id, public in found]
+
+
 def touch(work: Work, project: Project) -> None:
     """Note that the caller has changed the project now."""
     project.updated_at = work.now
@@ -210,13 +237,3 @@ async def _next_number(work: Work, member: Member) -> Unit:
         .values(project_counter=table.project_counter + 1)
     )
     return await work.session.get_one(Unit, member.unit_id, populate_existing=True)
-
-
-async def _unit_holders(work: Work, unit_id: int) -> list[Holder]:
-    table = User.columns()
-    found = await work.session.execute(
-        select(table.id, table.public_key).where(
-            table.unit_id == unit_id, table.active.is_(True), table.public_key.is_not(None)
-        )
-    )
-    return [Holder(public=public, user_id=user_id) for user_id, public in found]

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.exc import IntegrityError
 
-from ddsd.access import UNIT_ROLES, Role
+from ddsd.access import UNIT_ROLES, Action, Role, require
 from ddsd.audit import trail
-from ddsd.errors import AlreadyExists, InvalidFields, InvalidInput, NotFound
+from ddsd.db.base import Table
+from ddsd.errors import AlreadyExists, Conflict, InvalidFields, InvalidInput, NotFound
+from ddsd.keys import service as keys
 from ddsd.units.tables import Unit
-from ddsd.users import first_password
-from ddsd.users.tables import User, UserEmail
+from ddsd.users import first_password, names
+from ddsd.users.names import normal_email as normal_email
+from ddsd.users.tables import Invite, Passkey, RecoveryCode, User, UserEmail
 from ddsd.work import Work
-
-# The names the stock system allows (wire contract, section 10).
-_USERNAME: Final = re.compile(r"[A-Za-z0-9_.-]{3,30}")
-_LONGEST_NAME: Final = 255
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ async def create(
 
     Args:
         work: the transaction.
-        username: 3 to 30 of ``A-Z a-z 0-9 _ . -``; compared exactly, but no two may differ in case only.
+        username: 3 to 30 of ``A-Z a-z 0-9 _ . -``; compared exactly, but no two may look alike.
         name: how the person is shown.
         email: where they are written to.
         role: what they are.
@@ -52,16 +48,16 @@ async def create(
         InvalidFields: the names or the address cannot be used.
         InvalidInput: role and unit do not fit.
         NotFound: there is no such unit.
-        AlreadyExists: the username or the address is taken.
+        AlreadyExists: the username or the address is taken, or the address has been invited.
     """
     address = _check_fields(username, name, email)
-    unit = await _unit_for(work, role, unit_public_id)
+    unit = await unit_for(work, role, unit_public_id)
     await _require_free(work, username, address)
     user = User(
         uid=uuid.uuid4().hex,
         username=username,
-        username_folded=username.lower(),
-        name=name.strip(),
+        username_folded=names.fold(username),
+        name=names.shown(name),
         role=role,
         unit_id=unit.id if unit else None,
         created_at=work.now,
@@ -76,9 +72,7 @@ async def create(
             f"The username '{username}' or the address '{address}' was taken just now."
         ) from None
     trail.record(work, "user.create", username, role=role.value, unit=unit_public_id, email=address)
-    link = await first_password.issue(work, user)
-    hours = work.services.settings.security.set_password_hours
-    return NewAccount(user, address, link, hours)
+    return await _with_link(work, user, address)
 
 
 async def listing(
@@ -96,6 +90,75 @@ async def listing(
         query = query.where(units.public_id == unit_public_id)
     found = await work.session.execute(query)
     return [(user, email, unit) for user, email, unit in found]
+
+
+async def find(work: Work, username: str) -> User:
+    """Return the account of this name, compared exactly.
+
+    Raises:
+        NotFound: there is none; one that only looks alike is named.
+    """
+    table = User.columns()
+    found = await work.session.scalars(
+        select(User).where(table.username_folded == names.fold(username))
+    )
+    user = found.one_or_none()
+    if user is None:
+        raise NotFound(f"There is no account '{username}'. See: ddsctl user ls")
+    if user.username != username:
+        raise NotFound(f"There is no account '{username}'. Did you mean '{user.username}'?")
+    return user
+
+
+async def new_link(work: Work, user: User) -> NewAccount:
+    """Make a new link for somebody who has not set a password yet; the earlier one is worthless from now on.
+
+    Raises:
+        Conflict: they have a password, or the account is deactivated.
+    """
+    if user.auth_verifier is not None:
+        raise Conflict(
+            f"{user.username} has a password already. If it is forgotten, they reset it themselves on "
+            f"{work.services.settings.instance.public_url}."
+        )
+    if not user.active:
+        raise Conflict(
+            f"The account {user.username} is deactivated. First: ddsctl user activate {user.username}"
+        )
+    email, *_ = await emails_of(work, user.id)
+    trail.record(work, "user.new_link", user.username)
+    return await _with_link(work, user, email)
+
+
+@dataclass(frozen=True)
+class Details:
+    """What an operator may know of an account beside its row. ``projects`` counts the keys it holds."""
+
+    emails: Sequence[str]
+    unit_public_id: str | None
+    passkeys: int
+    recovery_codes: int
+    projects: int
+
+
+async def details(work: Work, user: User) -> Details:
+    """Return what hangs on an account; nothing of it opens anything.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+    """
+    require(work.actor, Action.OPERATE)
+    unit = await work.session.get(Unit, user.unit_id) if user.unit_id else None
+    codes = RecoveryCode.columns()
+    return Details(
+        emails=await emails_of(work, user.id),
+        unit_public_id=unit.public_id if unit else None,
+        passkeys=await _count(work, Passkey, Passkey.columns().user_id == user.id),
+        recovery_codes=await _count(
+            work, RecoveryCode, codes.user_id == user.id, codes.used_at.is_(None)
+        ),
+        projects=len(await keys.held_projects(work, user_id=user.id)),
+    )
 
 
 async def emails_of(work: Work, user_id: int) -> list[str]:
@@ -120,37 +183,13 @@ async def find_by_email(work: Work, email: str) -> User | None:
     return found.scalar_one_or_none()
 
 
-def normal_email(email: str) -> str:
-    """Return the address as it is stored and compared: valid, composed, lower-case.
+async def unit_for(work: Work, role: Role, unit_public_id: str | None) -> Unit | None:
+    """Return the unit that somebody of this role is to work for; ``None`` for roles that have none.
 
     Raises:
-        InvalidInput: it is no address (no lookup is made).
+        InvalidInput: role and unit do not fit.
+        NotFound: there is no such unit.
     """
-    try:
-        return validate_email(
-            email, check_deliverability=False, test_environment=True
-        ).normalized.lower()
-    except EmailNotValidError as wrong:
-        raise InvalidInput(str(wrong)) from None
-
-
-def _check_fields(username: str, name: str, email: str) -> str:
-    wrong: dict[str, list[str]] = {}
-    if not _USERNAME.fullmatch(username):
-        wrong["username"] = ["Use 3 to 30 letters (a-z), digits, '_', '.' or '-'."]
-    if not 2 <= len(name.strip()) <= _LONGEST_NAME or not name.isprintable():
-        wrong["name"] = [f"Use 2 to {_LONGEST_NAME} printable characters."]
-    address = ""
-    try:
-        address = normal_email(email)
-    except InvalidInput as no:
-        wrong["email"] = [no.message]
-    if wrong:
-        raise InvalidFields(wrong)
-    return address
-
-
-async def _unit_for(work: Work, role: Role, unit_public_id: str | None) -> Unit | None:
     if role not in UNIT_ROLES:
         if unit_public_id is not None:
             raise InvalidInput(f"A {role.value} belongs to no unit: leave the unit out.")
@@ -166,14 +205,53 @@ async def _unit_for(work: Work, role: Role, unit_public_id: str | None) -> Unit 
     return unit
 
 
+async def _with_link(work: Work, user: User, address: str) -> NewAccount:
+    link = await first_password.issue(work, user)
+    return NewAccount(user, address, link, work.services.settings.security.set_password_hours)
+
+
+async def _count(work: Work, table: type[Table], *where: ColumnElement[bool]) -> int:
+    counted = await work.session.scalar(select(func.count()).select_from(table).where(*where))
+    return counted or 0
+
+
+def _check_fields(username: str, name: str, email: str) -> str:
+    wrong = {"username": names.username_misfits(username), "name": names.name_misfits(name)}
+    address = ""
+    try:
+        address = normal_email(email)
+    except InvalidInput as no:
+        wrong["email"] = [no.message]
+    if any(wrong.values()):
+        raise InvalidFields({field: why for field, why in wrong.items() if why})
+    return address
+
+
 async def _require_free(work: Work, username: str, address: str) -> None:
     taken = await work.session.execute(
-        select(User.columns().id).where(User.columns().username_folded == username.lower())
+        select(User.columns().username).where(
+            User.columns().username_folded == names.fold(username)
+        )
     )
-    if taken.first():
-        raise AlreadyExists(f"The username '{username}' is taken.")
+    other = taken.scalar()
+    if other is not None:
+        raise AlreadyExists(
+            f"The username '{username}' is taken."
+            if other == username
+            else f"The username '{username}' looks like '{other}', which is taken."
+        )
     used = await work.session.execute(
         select(UserEmail.columns().id).where(UserEmail.columns().email == address)
     )
     if used.first():
         raise AlreadyExists(f"The address '{address}' belongs to an account already.")
+    invites = Invite.columns()
+    pending = await work.session.execute(
+        select(invites.role).where(invites.email == address, invites.expires_at > work.now)
+    )
+    role = pending.scalar()
+    if role is not None:
+        raise AlreadyExists(
+            f"The address '{address}' has been invited as {role.value}: wait until the invite is accepted, "
+            f"or withdraw it first (ddsctl invite delete {address})."
+        )

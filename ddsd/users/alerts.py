@@ -8,7 +8,7 @@ from ddsd.users.tables import User
 from ddsd.work import Work
 
 
-async def factor_changed(work: Work, user: User, change: str) -> None:
+async def security_notice(work: Work, user: User, change: str) -> None:
     """Write that a second factor was added, replaced or removed.
 
     Args:
@@ -18,7 +18,7 @@ async def factor_changed(work: Work, user: User, change: str) -> None:
     """
     address = await login.primary_email(work, user.id)
     await outbox.write(
-        work, "second_factor_changed", address, username=user.username, change=change
+        work, "security_notice", address, username=user.username, change=change
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import pyotp
@@ -18,6 +18,7 @@ from ddsd.db.statements import affected, insert_into
 from ddsd.errors import NotAuthenticated
 from ddsd.mail import outbox
 from ddsd.mail.tables import Mail
+from ddsd.secret import SecretBytes
 from ddsd.users.tables import OneTimeCode, User
 from ddsd.work import Services, Work
 
@@ -90,14 +91,29 @@ async def check_app(work: Work, user: User, code: str) -> None:
     """
     if user.totp_secret is None:
         raise NotAuthenticated("Invalid time-based token.")
-    step = int(work.now.timestamp()) // _APP_SECONDS
+    step = app_step(work.now)
     if (step - user.totp_last_step) * _APP_SECONDS < _APP_REST.total_seconds():
         raise NotAuthenticated(_TOO_SOON)
-    secret = work.services.instance_key.open(user.totp_secret, f"totp secret of {user.uid}")
-    app = pyotp.TOTP(base64.b32encode(secret.reveal()).decode(), digits=APP_DIGITS)
-    if not app.verify(code, for_time=work.now, valid_window=1):
+    secret = work.services.instance_key.open(user.totp_secret, app_purpose(user))
+    if not app_shows(secret, code, work.now):
         raise NotAuthenticated("Invalid time-based token.")
     await _use_step(work, user, step)
+
+
+def app_purpose(user: User) -> str:
+    """Return what an app's secret is sealed for under the instance key."""
+    return f"totp secret of {user.uid}"
+
+
+def app_step(now: datetime) -> int:
+    """Return the number of the time step, of 30 seconds since 1970."""
+    return int(now.timestamp()) // _APP_SECONDS
+
+
+def app_shows(secret: SecretBytes, code: str, now: datetime) -> bool:
+    """Say whether an app with this secret (20 bytes) shows ``code`` now, or did or will within one step."""
+    app = pyotp.TOTP(base64.b32encode(secret.reveal()).decode(), digits=APP_DIGITS)
+    return app.verify(code, for_time=now, valid_window=1)
 
 
 async def _use_step(work: Work, user: User, step: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
@@ -24,17 +25,32 @@ from ddsd.users.tables import Invite
 from ddsd.work import Work
 
 
-async def find(work: Work, email: str) -> Invite | None:
-    """Return the invite that waits for this address; one that has expired does not wait any more."""
+async def find(work: Work, email: str, *, for_change: bool = False) -> Invite | None:
+    """Return the invite that waits for this address; one that has expired does not wait any more.
+
+    Args:
+        work: the transaction.
+        email: a valid address.
+        for_change: lock it, so that it is not accepted before the transaction ends.
+
+    Raises:
+        InvalidInput: it is no address.
+    """
     table = Invite.columns()
-    found = await work.session.execute(
-        select(Invite).where(table.email == normal_email(email), table.expires_at > work.now)
-    )
-    return found.scalar_one_or_none()
+    query = select(Invite).where(table.email == normal_email(email), table.expires_at > work.now)
+    if for_change:
+        query = query.with_for_update().execution_options(populate_existing=True)
+    return (await work.session.execute(query)).scalar_one_or_none()
 
 
 async def create(
-    work: Work, *, email: str, role: Role, unit_id: int | None, inviter: str, unit_contact: str
+    work: Work,
+    *,
+    email: str,
+    role: Role,
+    unit_id: int | None,
+    inviter: str,
+    unit_contact: str | None,
 ) -> Invite:
     """Make an invite and write the mail with its link; an expired one of the same address makes way.
 
@@ -44,7 +60,7 @@ async def create(
         role: what they will be.
         unit_id: the unit they will work for, for unit roles.
         inviter: who asks, as the mail's subject names them.
-        unit_contact: whom to ask back.
+        unit_contact: whom to ask back, if a unit asks.
 
     Raises:
         InvalidInput: it is no e-mail address.
@@ -52,6 +68,8 @@ async def create(
     """
     address, secret, pair = normal_email(email), new_secret(), new_key_pair()
     uid = uuid.uuid4().hex
+    # The letter speaks of the unit only if there is one.
+    write = partial(outbox.write, unit_contact=unit_contact) if unit_contact else outbox.write
     days = work.services.settings.security.invite_days
     invite = Invite(
         uid=uid,
@@ -66,18 +84,24 @@ async def create(
     )
     await _make_way(work, address)
     await _add(work, invite)
-    await outbox.write(
+    await write(
         work,
         "invite",
         address,
         secret=True,
-        inviter=inviter,
-        unit_contact=unit_contact,
         link=links.address_of(work.services.settings.instance.public_url, "register", secret),
         days=str(days),
+        inviter=inviter,
     )
     trail.record(work, "user.invite", address, role=role.value)
     return invite
+
+
+async def withdraw(work: Work, invite: Invite) -> None:
+    """Remove an invite, with the keys and projects that wait for it; its link leads nowhere from now on."""
+    await work.session.delete(invite)
+    await work.session.flush()
+    trail.record(work, "user.withdraw_invite", invite.email, role=invite.role.value)
 
 
 async def forget_old(work: Work) -> int:

@@ -120,6 +120,24 @@ async def find(
     return row[0], row[1]
 
 
+def require_owner(owner: User, user: User) -> None:
+    """Refuse a link that was mailed to somebody else than the one who is logged in.
+
+    Raises:
+        NotFound: so it is.
+    """
+    if owner.id != user.id:
+        raise NotFound(GONE)
+
+
+async def forget(work: Work, user_id: int, *kinds: LinkKind) -> None:
+    """Make an account's links of these kinds worthless."""
+    table = OneTimeLink.columns()
+    await work.session.execute(
+        delete(OneTimeLink).where(table.user_id == user_id, table.kind.in_(kinds))
+    )
+
+
 async def forget_old(work: Work) -> int:
     """Remove links that have expired."""
     gone = await work.session.execute(

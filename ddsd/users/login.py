@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from ddsd.access import Nobody
 from ddsd.audit import trail
-from ddsd.errors import Forbidden, InvalidInput, MailUnavailable, NotAuthenticated
+from ddsd.errors import Forbidden, InvalidFields, InvalidInput, MailUnavailable, NotAuthenticated
 from ddsd.keys import hierarchy
 from ddsd.keys.hierarchy import KdfCost, MasterSplit
 from ddsd.keys.unlocked import Unlocked, unlock_by_kek
@@ -99,6 +99,21 @@ async def prove_password(
     async with reading(services, Nobody()) as work:
         await maintenance.require_open(work, user.role)
     return user, split
+
+
+async def prove_again(
+    services: Services, caller: Caller, password: SecretText, address: str
+) -> tuple[User, MasterSplit]:
+    """Ask somebody who is logged in for their password once more: see :func:`prove_password`.
+
+    Raises:
+        InvalidFields: it is another one (field ``current``).
+        TooManyRequests, Forbidden, UnderMaintenance: see :func:`prove_password`.
+    """
+    try:
+        return await prove_password(services, caller.user.username, password, address)
+    except NotAuthenticated:
+        raise InvalidFields({"current": ["This is not your password."]}) from None
 
 
 async def check_token(services: Services, token: str) -> None:
@@ -234,7 +249,9 @@ async def _accept(
     dearer = await _derive_dearer(services, user, password)
     async with transaction(services, Nobody()) as work:
         await maintenance.require_open(work, user.role)
-        current = await work.session.get_one(User, user.id)
+        current = await work.session.get_one(
+            User, user.id, populate_existing=True, with_for_update={"key_share": True}
+        )
         if current.auth_verifier != user.auth_verifier:
             return None
         unlocked = unlock(current, split)

@@ -104,7 +104,7 @@ async def add(work: Work, caller: Caller, answer: str, name: str) -> Passkey:
     except IntegrityError:
         raise AlreadyExists("This passkey is registered already.") from None
     trail.record(work, "passkey.add", caller.user.username, name=name)
-    await alerts.factor_changed(work, caller.user, f"The passkey “{name}” was added.")
+    await alerts.security_notice(work, caller.user, f"The passkey “{name}” was added.")
     return passkey
 
 
@@ -124,7 +124,7 @@ async def remove(work: Work, caller: Caller, passkey_id: int) -> str:
     if name is None:
         raise NotFound("You have no such passkey.")
     trail.record(work, "passkey.remove", caller.user.username, name=name)
-    await alerts.factor_changed(work, caller.user, f"The passkey “{name}” was removed.")
+    await alerts.security_notice(work, caller.user, f"The passkey “{name}” was removed.")
     return str(name)
 
 

@@ -7,6 +7,7 @@ which the password or the private key follows.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
 from ddsd.errors import InvalidFields
@@ -21,16 +22,21 @@ _SHORTEST: Final = 10
 _LONGEST: Final = 64
 _DIGIT_OR_SIGN: Final = re.compile(r"[0-9#?!@$%^&*-]")
 
+Derived = tuple[MasterSplit, bytes, KdfCost]
+"""What a password became: the split, its salt and its cost."""
+
 
 def check_strength(password: SecretText) -> None:
     """Hold a new password against the rules (wire contract, section 10).
 
-    Latin-1 only: the stock client sends it as HTTP Basic credentials, which cannot carry more.
+    Latin-1 only: the stock client sends it as HTTP Basic credentials, which cannot carry more. What is judged is the
+    composed form (NFC), as that is what is derived from, however it was typed. Control characters cannot be sent by
+    every client, invisible ones not be typed again.
 
     Raises:
         InvalidFields: it does not meet them; the message names every rule it misses.
     """
-    text = password.text()
+    text = unicodedata.normalize("NFC", password.text())
     misses = [
         why
         for why, holds in (
@@ -40,6 +46,7 @@ def check_strength(password: SecretText) -> None:
             ("an upper-case letter", any(c.isupper() for c in text)),
             ("a digit or one of #?!@$%^&*-", bool(_DIGIT_OR_SIGN.search(text))),
             ("only characters of Latin-1 (no emoji, no other scripts)", _is_latin1(text)),
+            ("no control characters", not any(map(_is_invisible, text))),
         )
         if not holds
     ]
@@ -47,9 +54,7 @@ def check_strength(password: SecretText) -> None:
         raise InvalidFields({"password": [f"The password needs: {', '.join(misses)}."]})
 
 
-async def derive_new(
-    services: Services, password: SecretText
-) -> tuple[MasterSplit, bytes, KdfCost]:
+async def derive_new(services: Services, password: SecretText) -> Derived:
     """Run Argon2id for a new password or cost; return the split, the fresh salt and the cost.
 
     Call it outside a transaction: it takes a fraction of a second.
@@ -81,6 +86,10 @@ def _store(user: User, split: MasterSplit, salt: bytes, cost: KdfCost) -> None:
     user.kdf_iterations = cost.iterations
     user.kdf_lanes = cost.lanes
     user.auth_verifier = hierarchy.auth_verifier(split.auth)
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cf"}
 
 
 def _is_latin1(text: str) -> bool:

@@ -65,7 +65,7 @@ async def make(services: Services, caller: Caller) -> Sequence[SecretText]:
             for code in codes
         )
         trail.record(work, "recovery_codes.make", user.username, codes=CODES)
-        await alerts.factor_changed(
+        await alerts.security_notice(
             work, user, "New recovery codes were made. All earlier ones are worthless now."
         )
     return codes

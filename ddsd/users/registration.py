@@ -6,8 +6,6 @@ with the link's code and sealed again under the password; nothing is wrapped ane
 
 from __future__ import annotations
 
-import re
-import unicodedata
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,17 +22,11 @@ from ddsd.keys.hierarchy import KdfCost, MasterSplit
 from ddsd.keys.unlocked import unlock_by_link
 from ddsd.notices import maintenance
 from ddsd.secret import SecretBytes, SecretText
-from ddsd.users import limits, links, passwords
+from ddsd.users import limits, links, names, passwords
 from ddsd.users.tables import Invite, User, UserEmail
 from ddsd.work import Services, Work, reading, transaction
 
-# The names the stock system allows (wire contract, section 10).
-_USERNAME: Final = re.compile(r"[A-Za-z0-9_.-]{3,30}")
-_SHORTEST_NAME: Final = 2
-_LONGEST_NAME: Final = 255
-# Zero-width joiners are no printable characters to Python, but Persian and Indic names are spelt with them.
-_JOINERS: Final = {ord("\u200c"): None, ord("\u200d"): None}
-_TAKEN: Final = "This username is taken. Choose another one."
+_TAKEN: Final = "This username is taken, or looks like one that is. Choose another one."
 
 
 @dataclass(frozen=True)
@@ -56,8 +48,8 @@ class Applicant:
 
     @property
     def shown_name(self) -> str:
-        """Return the name as it is kept: composed (NFC), single spaces."""
-        return " ".join(unicodedata.normalize("NFC", self.name).split())
+        """Return the name as it is kept."""
+        return names.shown(self.name)
 
 
 async def look_up(services: Services, code: SecretText) -> Invitation:
@@ -77,17 +69,15 @@ def misfits(applicant: Applicant) -> dict[str, list[str]]:
 
     Whether the username is free is not looked up.
     """
-    wrong: dict[str, list[str]] = {}
-    name = applicant.shown_name
-    if not _SHORTEST_NAME <= len(name) <= _LONGEST_NAME or not _is_printable(name):
-        wrong["name"] = [f"Use {_SHORTEST_NAME} to {_LONGEST_NAME} printable characters."]
-    if not _USERNAME.fullmatch(applicant.username):
-        wrong["username"] = ["Use 3 to 30 letters (a-z), digits, '_', '.' or '-'."]
+    wrong = {
+        "name": names.name_misfits(applicant.name),
+        "username": names.username_misfits(applicant.username),
+    }
     try:
         passwords.check_strength(applicant.password)
     except InvalidFields as weak:
         wrong |= weak.fields
-    return wrong
+    return {field: why for field, why in wrong.items() if why}
 
 
 async def register(
@@ -147,7 +137,7 @@ async def _find(work: Work, secret: SecretBytes, *, for_change: bool = False) ->
 
 async def _require_free(work: Work, username: str, email: str) -> None:
     users, emails = User.columns(), UserEmail.columns()
-    taken = select(users.id).where(users.username_folded == username.lower())
+    taken = select(users.id).where(users.username_folded == names.fold(username))
     if (await work.session.execute(taken)).first():
         raise InvalidFields({"username": [_TAKEN]})
     used = select(emails.id).where(emails.email == email)
@@ -165,7 +155,7 @@ async def _open_account(
     user = User(
         uid=uuid.uuid4().hex,
         username=applicant.username,
-        username_folded=applicant.username.lower(),
+        username_folded=names.fold(applicant.username),
         name=applicant.shown_name,
         role=invite.role,
         unit_id=invite.unit_id,
@@ -209,7 +199,3 @@ async def _hand_over(work: Work, invite_id: int, user_id: int) -> None:
 
 def _has_account(email: str) -> str:
     return f"The address {email} belongs to an account already. Log in with that one."
-
-
-def _is_printable(name: str) -> bool:
-    return name.translate(_JOINERS).isprintable() and bool(name.translate(_JOINERS))

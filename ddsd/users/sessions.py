@@ -24,7 +24,8 @@ from ddsd.notices import maintenance
 from ddsd.users.tables import SecondFactor, Session, SessionKind, User
 from ddsd.work import Work
 
-_PARTIAL_LIFETIME = timedelta(minutes=30)
+PARTIAL_LIFETIME: Final = timedelta(minutes=30)
+"""How long a token that has only the password is good for the second factor."""
 _LONGEST_AGENT: Final = 200
 # Made once: every request runs it, and making it takes as long as running it.
 _FIND: Final = (
@@ -90,9 +91,21 @@ async def complete(work: Work, caller: Caller) -> str:
     """Replace the partial session by a full one after the second factor; return the session token.
 
     It ends when the partial one would have: the second factor does not prolong it (wire contract, section 2.3).
+
+    Raises:
+        NotAuthenticated: the partial session was ended or completed at this moment.
     """
     unlocked, partial = caller.unlock(), caller.session
-    await work.session.execute(delete(Session).where(Session.columns().id == partial.id))
+    # Locked, so that whoever ends all sessions of the account finds either the partial one or the full one.
+    users, table = User.columns(), Session.columns()
+    await work.session.execute(
+        select(users.id).where(users.id == caller.user.id).with_for_update(key_share=True)
+    )
+    replaced = await work.session.execute(
+        delete(Session).where(table.id == partial.id, table.revoked_at.is_(None))
+    )
+    if not affected(replaced):
+        raise NotAuthenticated("Expired token")
     origin = _Origin(partial.address, partial.kind, partial.agent)
     return _open_row(work, caller.user, unlocked, TokenPurpose.SESSION, partial.expires_at, origin)
 
@@ -241,5 +254,5 @@ def _check_alive(session: Session, contents: TokenContents, now: datetime) -> No
             )
         raise NotAuthenticated("Expired token")
     partial = contents.purpose is TokenPurpose.PARTIAL
-    if session.expires_at <= now or (partial and session.created_at + _PARTIAL_LIFETIME <= now):
+    if session.expires_at <= now or (partial and session.created_at + PARTIAL_LIFETIME <= now):
         raise NotAuthenticated("Expired token")

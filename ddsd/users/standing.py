@@ -6,16 +6,28 @@ holds (its keys, its projects, its password) is left as it is, so reactivating g
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
 
-from sqlalchemy import delete
+from sqlalchemy import Select, delete, or_, select
 
-from ddsd.access import UNIT_ROLES, Member, Operator, Role, System
+from ddsd.access import UNIT_ROLES, Action, Member, Operator, Role, System, require
 from ddsd.audit import trail
 from ddsd.errors import Conflict, Forbidden, NotFound
 from ddsd.mail import outbox
 from ddsd.users import accounts, sessions
-from ddsd.users.tables import LinkKind, OneTimeLink, Passkey, RecoveryCode, SecondFactor, User
+from ddsd.users.tables import (
+    LinkKind,
+    OneTimeLink,
+    Passkey,
+    RecoveryCode,
+    SecondFactor,
+    Session,
+    SessionKind,
+    User,
+)
 from ddsd.work import Work
 
 _ENROLLING: Final = (LinkKind.ACTIVATE_APP, LinkKind.ACTIVATE_MAIL)
@@ -107,6 +119,79 @@ async def end_sessions(work: Work, user: User, because: str) -> int:
     ended = await sessions.end_all(work, user.id, because)
     trail.record(work, "session.end_all", user.username, sessions_ended=ended, because=because)
     return ended
+
+
+@dataclass(frozen=True)
+class Login:
+    """A living session, whose it is, and whether it has only the password so far (``partial``)."""
+
+    id: int
+    username: str
+    kind: SessionKind
+    address: str
+    agent: str
+    created_at: datetime
+    expires_at: datetime
+    partial: bool
+
+
+async def logins(work: Work, user: User | None = None) -> Sequence[Login]:
+    """Return the living sessions of everybody, or of one account, newest first.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+    """
+    require(work.actor, Action.OPERATE)
+    found = await work.session.execute(
+        _living(work) if user is None else _living(work).where(Session.columns().user_id == user.id)
+    )
+    return [_login(session, username) for session, username in found]
+
+
+async def end_login(work: Work, number: int, because: str) -> Login:
+    """End one living session at once; return what it was.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+        NotFound: there is no living session of this number.
+    """
+    require(work.actor, Action.OPERATE)
+    query = _living(work).where(Session.columns().id == number).with_for_update(of=Session)
+    row = (await work.session.execute(query)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no living session {number}. See: ddsctl session ls")
+    session, username = row
+    session.revoked_at, session.revoked_because = work.now, because
+    trail.record(work, "session.end", username, session=number, because=because)
+    return _login(session, username)
+
+
+def _living(work: Work) -> Select[Any]:
+    table = Session.columns()
+    young = table.created_at > work.now - sessions.PARTIAL_LIFETIME
+    return (
+        select(Session, User.columns().username)
+        .join(User, User.columns().id == table.user_id)
+        .where(
+            table.revoked_at.is_(None),
+            table.expires_at > work.now,
+            or_(table.second_factor_at.is_not(None), young),
+        )
+        .order_by(table.id.desc())
+    )
+
+
+def _login(session: Session, username: str) -> Login:
+    return Login(
+        id=session.id,
+        username=username,
+        kind=session.kind,
+        address=session.address,
+        agent=session.agent,
+        created_at=session.created_at,
+        expires_at=session.expires_at,
+        partial=session.second_factor_at is None,
+    )
 
 
 def _require_may_switch(work: Work, user: User, verb: str) -> None:

@@ -23,7 +23,7 @@ class SecondFactor(StrEnum):
 class User(Table, table=True):
     """An account. Without ``auth_verifier`` it has no password yet and nobody can log in to it.
 
-    ``username_folded`` is the name in lower case: no two accounts may differ in case only.
+    ``username_folded`` is what look-alike names share (:func:`ddsd.users.names.fold`): no two accounts have the same.
     ``kdf_*`` are the account's own Argon2id salt and cost; ``wrapped_private_key`` is sealed under the key that
     follows from the password (see docs/formats.md).
     """

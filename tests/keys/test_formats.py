@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ddsd.keys import hierarchy, primitives
+from ddsd.keys import hierarchy, kits, primitives
 from ddsd.keys.hierarchy import KdfCost
 from ddsd.keys.instance import InstanceKey
 from ddsd.keys.token import TokenContents, TokenPurpose, open_token
@@ -36,7 +36,7 @@ def run_of(first: int) -> SecretBytes:
 PASSWORD = "Blåbärsöl 2026!"
 SALT = bytes(range(16))
 USER_PRIVATE, PROJECT_PRIVATE, TOKEN_KEY = run_of(0x20), run_of(0x40), run_of(0x60)
-LINK_SECRET = run_of(0x80)
+LINK_SECRET, KIT_SECRET = run_of(0x80), run_of(0xE0)
 INSTANCE = InstanceKey(run_of(0xC0))
 EXPIRY = datetime(2026, 11, 29, 7, 0, 10, 300697, tzinfo=UTC)
 
@@ -75,6 +75,12 @@ def test_printed_project_key_opens() -> None:
 def test_printed_link_key_opens() -> None:
     opened = hierarchy.open_from_link(vector("link-key"), secret=LINK_SECRET, owner="invite-3")
     assert opened == USER_PRIVATE
+
+
+def test_printed_kit_opens_with_its_words() -> None:
+    words = re.findall(r"^`((?:[a-z]+ ){23}[a-z]+)`\.$", PAGE.read_text(), re.MULTILINE)
+    assert words == [kits.words_of(KIT_SECRET).text()]
+    assert kits.open_kit(SecretText(words[0])).public == vector("kit-public")
 
 
 def test_printed_session_opens_down_to_the_project_key() -> None:

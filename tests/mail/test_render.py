@@ -9,35 +9,33 @@ from typing import Final
 import jinja2
 import pytest
 
+from ddsd.errors import NotFound
 from ddsd.mail.render import common_facts, kinds, render
+from ddsd.mail.samples import SAMPLES, preview
 from tests.mail.builders import settings
 
-DEADLINE: Final = "2026-11-29 23:59:59 UTC"
-LINK: Final = "https://dds.core.example/invites/u1#s3cret-_x"
-FACTS: Final[dict[str, dict[str, str]]] = {
-    "one_time_code": {"code": "01234567", "minutes": "15"},
-    "set_password": {"link": LINK, "hours": "72", "username": "kim"},
-    "second_factor_reset": {"username": "kim"},
-    "invite": {
-        "link": LINK,
-        "inviter": "Genomics Unit",
-        "days": "7",
-        "unit_contact": "u@x.example",
-    },
-    "project_released": {
-        "title": "Fern genome",
-        "public_id": "unit00001",
-        "unit": "Genomics Unit",
-        "unit_contact": "u@x.example",
-        "deadline": DEADLINE,
-    },
-}
 SUBJECTS: Final = {
     "one_time_code": "DDS One-Time Authentication Code",
-    "second_factor_reset": "Your second factor was reset in the Sequencing Core",
     "set_password": "Set the password of your account in the Sequencing Core",
     "invite": "Genomics Unit invites you to the Sequencing Core",
+    "recovery_kit": "A recovery kit was made: Genomics Unit in the Sequencing Core",
     "project_released": "Project made available by Genomics Unit in the Sequencing Core",
+    "activate_app": "Request to activate two-factor with authenticator app for Sequencing Core",
+    "activate_mail": "Request to activate two-factor authentication with email for Sequencing Core",
+    "confirm_deletion": "Confirm deletion of your user account kim in the Sequencing Core",
+    "reset_password": "WARNING! Password Reset Request for Sequencing Core",
+    "access_lost_admin": "WARNING! A Unit Admin has lost access",
+    "password_changed": "Your password was changed in the Sequencing Core",
+    "security_notice": "The ways to log in to your account in the Sequencing Core have changed",
+    "recovery_code_used": "A recovery code of your account in the Sequencing Core was used",
+    "second_factor_changed": "Your second factor was changed in the Sequencing Core",
+    "second_factor_reset": "Your second factor was reset in the Sequencing Core",
+    "motd": "Important Information: Data Delivery System",
+    "usage_available": "[INVOICING CRONJOB] (Sequencing Core) Usage records available for collection",
+    "usage_failed": "[INVOICING CRONJOB] (Sequencing Core) <ERROR> Error in monthly-usage cronjob",
+    "usage_sent": "[SEND-USAGE CRONJOB] Usage records attached in the present mail",
+    "quota_warning": "DDS: Usage quota warning!",
+    "statistics_failed": "[CRONJOB] Error during collection of DDS unit and user statistics.",
 }
 COMMANDS: Final = ("dds ls -p unit00001", "dds data get -p unit00001 -a --verify-checksum")
 NASTY: Final = (
@@ -48,11 +46,11 @@ ALL_KINDS: Final = sorted(kinds())
 
 
 def facts(kind: str) -> dict[str, str]:
-    return common_facts(settings()) | FACTS[kind]
+    return common_facts(settings()) | dict(SAMPLES[kind])
 
 
 def test_every_kind_is_tried_here() -> None:
-    assert set(FACTS) == kinds()
+    assert set(SAMPLES) == kinds()
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
@@ -63,7 +61,7 @@ def test_the_subject_is_what_stock_users_know(kind: str) -> None:
 @pytest.mark.parametrize("kind", ALL_KINDS)
 def test_text_and_html_state_every_fact_and_whom_to_ask(kind: str) -> None:
     letter = render(kind, facts(kind))
-    for fact in [*FACTS[kind].values(), "Sequencing Core", "help@core.example"]:
+    for fact in [*SAMPLES[kind].values(), "Sequencing Core", "help@core.example"]:
         assert fact in letter.text
         assert fact in letter.html
 
@@ -103,13 +101,30 @@ def test_html_loads_nothing_and_runs_nothing(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "missing"), [(kind, fact) for kind in ALL_KINDS for fact in FACTS[kind]]
+    ("kind", "missing"), [(kind, fact) for kind in ALL_KINDS for fact in SAMPLES[kind]]
 )
 def test_a_letter_without_a_needed_fact_is_not_rendered(kind: str, missing: str) -> None:
     if (kind, missing) == ("invite", "unit_contact"):
         return
     with pytest.raises(jinja2.UndefinedError, match=missing):
         render(kind, {name: fact for name, fact in facts(kind).items() if name != missing})
+
+
+def test_a_colleague_is_told_the_command_that_gives_access_back() -> None:
+    letter = render("access_lost_admin", facts("access_lost_admin"))
+    assert "dds project access fix kim@example.org" in [
+        line.strip() for line in letter.text.splitlines()
+    ]
+
+
+def test_a_preview_has_links_that_lead_to_this_service() -> None:
+    letter = preview(settings(), "reset_password")
+    assert f"    {settings().instance.public_url}/reset-password#" in letter.text
+
+
+def test_there_is_no_preview_of_an_unknown_kind() -> None:
+    with pytest.raises(NotFound, match="There are: access_lost_admin, "):
+        preview(settings(), "birthday")
 
 
 def test_an_unknown_kind_is_an_error() -> None:

@@ -9,11 +9,11 @@ from sqlalchemy import select
 
 from ddsd.access import Operator, Role
 from ddsd.errors import AlreadyExists, InvalidFields, InvalidInput, NotFound
-from ddsd.users import accounts
+from ddsd.users import accounts, invites
 from ddsd.users.accounts import NewAccount
 from ddsd.users.tables import OneTimeLink, User, UserEmail
 from ddsd.work import Services, transaction
-from tests.builders import a_unit
+from tests.builders import SettableClock, a_unit
 
 EVA = {
     "username": "eva",
@@ -31,7 +31,8 @@ async def create(services: Services, **changes: Any) -> NewAccount:
 
 
 async def test_an_account_waits_for_its_person(services: Services) -> None:
-    made = await create(services, email="Eva@Example.ORG")
+    made = await create(services, email="Eva@Example.ORG", name=" E\u0301va  Ek")
+    assert made.user.name == "Éva Ek"
     assert made.email == "eva@example.org"
     assert "/set-password#" in made.link
     assert (made.user.auth_verifier, made.user.public_key) == (None, None)
@@ -50,7 +51,7 @@ async def test_an_account_waits_for_its_person(services: Services) -> None:
         ({"username": "eva\n"}, "username"),
         ({"username": "éva"}, "username"),
         ({"name": " E "}, "name"),
-        ({"name": "E\nva"}, "name"),
+        ({"name": "E\x00va"}, "name"),
         ({"name": "E" * 256}, "name"),
         ({"email": "eva"}, "email"),
     ],
@@ -67,15 +68,34 @@ async def test_names_and_addresses_are_checked(
     "changes",
     [
         {"username": "EVA", "email": "other@example.org"},
+        {"username": "evva", "email": "other@example.org"},
         {"username": "other", "email": "EVA@example.org"},
     ],
 )
 async def test_nobody_is_there_twice_in_whatever_case(
     services: Services, changes: dict[str, Any]
 ) -> None:
-    await create(services)
+    await create(services, username="ewa" if changes["username"] == "evva" else "eva")
     with pytest.raises(AlreadyExists):
         await create(services, **changes)
+
+
+async def test_somebody_invited_gets_no_account_beside_the_invite(
+    services: Services, clock: SettableClock
+) -> None:
+    async with transaction(services, ROOT) as work:
+        await invites.create(
+            work,
+            email="eva@example.org",
+            role=Role.RESEARCHER,
+            unit_id=None,
+            inviter="Unit 1",
+            unit_contact="unit1@example.org",
+        )
+    with pytest.raises(AlreadyExists, match="ddsctl invite delete eva@"):
+        await create(services, email="Eva@example.org")
+    clock.advance(days=8)  # an expired invite stands in nobody's way
+    await create(services)
 
 
 @pytest.mark.parametrize("role", [Role.UNIT_ADMIN, Role.UNIT_PERSONNEL])

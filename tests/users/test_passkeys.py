@@ -296,12 +296,12 @@ async def test_the_person_is_told_and_it_is_recorded(services: Services) -> None
     eva, key = await somebody(services), SecurityKey()
     passkey = await added(services, eva, key, "Evas “Key”")
     assert "The passkey “Evas “Key”” was added." in await newest_letter(
-        services, "second_factor_changed"
+        services, "security_notice"
     )
     token = await log_in(services, eva, key)
     async with calling(services, token) as (work, caller):
         await passkeys.remove(work, caller, passkey.id)
-    assert "was removed." in await newest_letter(services, "second_factor_changed")
+    assert "was removed." in await newest_letter(services, "security_notice")
     async with reading(services, System()) as work:
         entries = (await work.session.execute(select(AuditEntry))).scalars().all()
     actions = [(entry.action, json.loads(entry.facts)) for entry in entries[-3:]]

@@ -14,7 +14,9 @@ from ddsd.work import Services, transaction
 from tests.users.people import PASSWORD, somebody
 
 
-@pytest.mark.parametrize("text", ["Abcdefghi1", "Abcdefghi#", "Åbcdefghi1", "Ab 1" + "x" * 60])
+@pytest.mark.parametrize(
+    "text", ["Abcdefghi1", "Abcdefghi#", "Åbcdefghi1", "Ab 1" + "x" * 60, "A\u030abcdefghi1"]
+)
 def test_good_ones(text: str) -> None:
     passwords.check_strength(SecretText(text))
 
@@ -27,6 +29,11 @@ def test_good_ones(text: str) -> None:
         ("ABCDEFGHI1", "a lower-case letter"),
         ("abcdefghi1", "an upper-case letter"),
         ("Abcdefghij", "a digit or one of #?!@$%^&*-"),
+        ("Abcdefghi1\x00", "no control characters"),
+        ("Abcdefghi1\x9b", "no control characters"),
+        ("Abcdefghi1\u00ad", "no control characters"),
+        ("Abcde\u0301\u0301fg1" + "x" * 60, "at most 64 characters"),
+        ("A\u030abcdefg1", "at least 10 characters"),
         ("Abcdefghi1😀", "only characters of Latin-1"),
     ],
 )

@@ -160,7 +160,7 @@ async def test_codes_are_made_ten_times_an_hour_at_most(
 async def test_the_person_is_told_of_new_codes_and_of_a_used_one(services: Services) -> None:
     eva = await somebody(services)
     first, *_ = codes = await made(services, eva)
-    told = await newest_letter(services, "second_factor_changed")
+    told = await newest_letter(services, "security_notice")
     assert "New recovery codes were made." in told
     await use(services, eva, first)
     used = await newest_letter(services, "recovery_code_used")

@@ -10,7 +10,8 @@ from sqlalchemy import select
 from ddsd.access import Role, System
 from ddsd.units.tables import Unit
 from ddsd.users.tables import User
-from ddsd.work import reading
+from ddsd.work import reading, transaction
+from tests.builders import a_user
 from tests.web.pages import Page, look, read, send
 from tests.web.people import (
     GOOD,
@@ -20,7 +21,7 @@ from tests.web.people import (
     invite_link,
     link_for_new_account,
 )
-from tests.world import World
+from tests.world import EMAIL, World
 
 WHO = {"name": "New Comer", "username": "newcomer", "password": GOOD, "again": GOOD}
 
@@ -112,7 +113,7 @@ async def test_a_taken_username_is_told_and_the_link_stays_good(world: World) ->
     for taken in ("researcher1", "ReSearcher1"):
         page = await register(world, link, status=400, username=taken)
         assert page.one("a", href="#username").text == (
-            "This username is taken. Choose another one."
+            "This username is taken, or looks like one that is. Choose another one."
         )
     await register(world, link)
 
@@ -203,7 +204,8 @@ async def test_of_two_people_who_want_one_username_one_gets_it(world: World) -> 
 
 async def test_an_address_that_has_an_account_by_now_is_told(world: World) -> None:
     link = await invite(world)
-    await link_for_new_account(world, "newcomer")
+    async with transaction(world.services, System()) as work:
+        await a_user(work.session, email=EMAIL.format("newcomer"))
     page = await register(world, link, status=409, username="other")
     assert "belongs to an account already" in page.text
 

@@ -15,7 +15,16 @@ from ddsd.errors import DdsError
 from ddsd.planes.admin import refusals
 from ddsd.planes.admin.condition import Started
 from ddsd.planes.admin.door import Door, operator_of
-from ddsd.planes.admin.routes import mails, projects, service, units, users
+from ddsd.planes.admin.routes import (
+    audit,
+    invites,
+    mails,
+    projects,
+    service,
+    sessions,
+    units,
+    users,
+)
 from ddsd.work import Services
 
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -23,13 +32,29 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 HANDLERS: Final = (
     service.show_status,
     service.show_revision,
+    service.show_maintenance,
+    service.set_maintenance,
     units.list_units,
     units.create_unit,
     users.list_users,
     users.create_user,
+    users.show_user,
+    users.activate_user,
+    users.deactivate_user,
+    users.reset_second_factor,
+    users.new_link,
+    invites.list_invites,
+    invites.create_invite,
+    invites.delete_invite,
+    sessions.list_sessions,
+    sessions.end_session,
+    sessions.end_sessions,
+    audit.list_entries,
     projects.list_projects,
     mails.list_mails,
     mails.show_mail,
+    mails.list_samples,
+    mails.show_sample,
 )
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from ddsd.access import Role
+from ddsd.audit.tables import AuditEntry
 from ddsd.contract import admin as wire
 from ddsd.contract import words
 from ddsd.mail.outbox import Envelope, LetterView
 from ddsd.projects.overview import Load, ProjectRow
+from ddsd.projects.staffing import Pending
 from ddsd.units.units import UnitRow
-from ddsd.users.accounts import NewAccount
-from ddsd.users.tables import User
+from ddsd.users.accounts import Details, NewAccount
+from ddsd.users.standing import Login
+from ddsd.users.tables import SecondFactor, User
 
 ROLES: Final = {word: Role[word.name] for word in words.Role}
 ROLE_WORDS: Final = {role: word for word, role in ROLES.items()}
@@ -88,3 +92,55 @@ def user(account: User, email: str, unit_public_id: str | None) -> wire.User:
 def new_user(made: NewAccount) -> wire.NewUser:
     """Show the link of a new account: the only time anybody sees it."""
     return wire.NewUser(username=made.user.username, link=made.link, link_hours=made.link_hours)
+
+
+def user_details(account: User, known: Details, living: int) -> wire.UserDetails:
+    """Show an account with what hangs on it."""
+    return wire.UserDetails(
+        user=user(account, known.emails[0], known.unit_public_id),
+        emails=list(known.emails),
+        second_factor="app" if account.second_factor is SecondFactor.APP else "mail",
+        passkeys=known.passkeys,
+        recovery_codes=known.recovery_codes,
+        keys=known.projects,
+        password_set_at=account.password_set_at,
+        sessions=living,
+    )
+
+
+def invite(one: Pending) -> wire.Invite:
+    """Show an invite, without its link."""
+    return wire.Invite(
+        email=one.email,
+        role=ROLE_WORDS[one.role],
+        unit=one.unit_public_id,
+        created_at=one.created_at,
+        expires_at=one.expires_at,
+        projects=list(one.projects),
+    )
+
+
+def login(one: Login) -> wire.Session:
+    """Show a living session; nothing of it is a token."""
+    return wire.Session(
+        id=one.id,
+        username=one.username,
+        kind=one.kind.value,
+        address=one.address,
+        agent=one.agent,
+        created_at=one.created_at,
+        expires_at=one.expires_at,
+        partial=one.partial,
+    )
+
+
+def audit_entry(one: AuditEntry) -> wire.AuditEntry:
+    """Show a line of the audit log."""
+    return wire.AuditEntry(
+        id=one.id,
+        at=one.at,
+        actor=one.actor,
+        action=one.action,
+        subject=one.subject,
+        facts=json.loads(one.facts),
+    )

@@ -19,7 +19,7 @@ from litestar import Request
 from litestar.datastructures import State
 
 from ddsd import log
-from ddsd.access import Action, Nobody, require
+from ddsd.access import OWNERS_MAY, Action, Nobody, require
 from ddsd.errors import (
     IncompatibleClient,
     InvalidInput,
@@ -131,6 +131,9 @@ class Call:
         caller = await sessions.find(work, token)
         sessions.require_second_factor(caller)
         log.acting_as(caller.member.label)
+        if action in OWNERS_MAY:
+            member = await gate.as_owner(work, caller.member, self.query("project"))
+            caller = replace(caller, member=member)
         require(caller.member, action)
         return Asked(self, replace(work, actor=caller.member), caller)
 

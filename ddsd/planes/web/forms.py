@@ -102,7 +102,7 @@ def protection(services: Services) -> list[Middleware]:
     config = CSRFConfig(
         secret=services.instance_key.derive("web forms").reveal().hex(),
         cookie_name=cookie_name(services),
-        cookie_secure=_over_tls(services),
+        cookie_secure=over_tls(services),
         cookie_httponly=True,
     )
     return [
@@ -113,7 +113,7 @@ def protection(services: Services) -> list[Middleware]:
 
 def cookie_name(services: Services) -> str:
     """Return the cookie's name; over TLS one that no other host can set (RFC 6265bis, ``__Host-``)."""
-    return "__Host-ddsd-form" if _over_tls(services) else "ddsd-form"
+    return "__Host-ddsd-form" if over_tls(services) else "ddsd-form"
 
 
 def forget_cookie(services: Services) -> Cookie:
@@ -122,13 +122,14 @@ def forget_cookie(services: Services) -> Cookie:
         key=cookie_name(services),
         value="",
         max_age=0,
-        secure=_over_tls(services),
+        secure=over_tls(services),
         httponly=True,
         samesite="lax",
     )
 
 
-def _over_tls(services: Services) -> bool:
+def over_tls(services: Services) -> bool:
+    """Say whether browsers reach this service over TLS."""
     return services.settings.instance.public_url.startswith("https://")
 
 

@@ -5,12 +5,13 @@ Invariant: no page carries a script or a style of its own, is shown in a frame, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Request, Response
-from litestar.datastructures import State
+from litestar.datastructures import Cookie, State
 from litestar.enums import HttpMethod, MediaType
 from litestar.template.base import csrf_token
 
@@ -37,6 +38,23 @@ _ENVIRONMENT: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
+_THOUSAND: Final = 1000
+
+
+def _size(number_bytes: int) -> str:
+    """Return a size as people read it: decimal units, as the stock client shows them."""
+    size, unit = float(number_bytes), 0
+    while size >= _THOUSAND and unit < len(_UNITS) - 1:
+        size, unit = size / _THOUSAND, unit + 1
+    return f"{size:.1f} {_UNITS[unit]}" if unit else f"{number_bytes} {_UNITS[0]}"
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
+
+
+_ENVIRONMENT.filters |= {"size": _size, "minute": _minute}
 _STOCK_CLIENT_REACHES: Final = "http://127.0.0.1:5000"
 """Where the stock client looks for a service with ``DDS_CLI_ENV=development`` (wire contract, section 1)."""
 
@@ -83,4 +101,11 @@ def page(
     )
     return Response(
         html, status_code=status, media_type=MediaType.HTML, headers={**HEADERS, **(headers or {})}
+    )
+
+
+def go(path: str, cookies: Iterable[Cookie] = ()) -> Response[str]:
+    """Send the browser to another page of ours, which it asks for with GET (RFC 9110, section 15.4.4)."""
+    return Response(
+        "", status_code=303, headers={**HEADERS, "Location": path}, cookies=list(cookies)
     )

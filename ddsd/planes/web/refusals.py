@@ -12,7 +12,7 @@ from litestar.types import ExceptionHandlersMap
 
 from ddsd import errors
 from ddsd.errors import DdsError
-from ddsd.planes.web import forms
+from ddsd.planes.web import door, forms
 from ddsd.planes.web.page import Problems, WebRequest, page, services_of
 
 _log = structlog.get_logger()
@@ -133,6 +133,7 @@ def apologise(request: WebRequest, error: Exception) -> Response[str]:
 
 
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    door.LogInFirst: door.send_to_login,
     DdsError: refuse,
     HTTPException: refuse_http,
     Exception: apologise,

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from litestar import Router
 
-from ddsd.planes.web import assets, demo_mail, forms, home, register, set_password
+from ddsd.planes.web import (
+    account,
+    assets,
+    demo_mail,
+    forms,
+    home,
+    login,
+    projects,
+    register,
+    reset_password,
+    second_factor,
+    set_password,
+)
 from ddsd.planes.web.refusals import EXCEPTION_HANDLERS as EXCEPTION_HANDLERS
 from ddsd.work import Services
 
@@ -15,6 +27,33 @@ _PAGES = [
     register.show,
     register.open_invitation,
     register.submit,
+    login.show,
+    login.submit,
+    login.show_second_step,
+    login.submit_code,
+    login.mail_another,
+    login.leave,
+    projects.listing,
+    account.show,
+    account.change_password,
+    account.password_changed,
+    account.end_session,
+    account.end_sessions,
+    second_factor.show_app,
+    second_factor.begin_app,
+    second_factor.confirm_app,
+    second_factor.show_mail,
+    second_factor.use_mail,
+    second_factor.changed,
+    second_factor.show_app_link,
+    second_factor.begin_by_link,
+    second_factor.show_mail_link,
+    second_factor.use_mail_link,
+    reset_password.show_request,
+    reset_password.submit_request,
+    reset_password.show,
+    reset_password.open_link,
+    reset_password.submit,
 ]
 _DEMO_PAGES = [demo_mail.listing, demo_mail.letter]
 

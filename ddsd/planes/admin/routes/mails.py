@@ -10,7 +10,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from ddsd.access import Operator
 from ddsd.contract import admin as wire
-from ddsd.mail import outbox
+from ddsd.mail import outbox, samples
 from ddsd.planes.admin import present
 from ddsd.work import Services, reading
 
@@ -36,3 +36,24 @@ async def show_mail(
     """Show a letter, with its text unless that is a secret and mail is really sent."""
     async with reading(services, operator) as work:
         return present.letter(await outbox.show(work, mail_id))
+
+
+@get("/mail-samples", sync_to_thread=False)
+def list_samples(
+    services: NamedDependency[Services], operator: NamedDependency[Operator]
+) -> list[wire.Preview]:
+    """Preview every kind of letter this service writes."""
+    return [_preview(services, kind) for kind in sorted(samples.SAMPLES)]
+
+
+@get("/mail-samples/{kind:str}", sync_to_thread=False)
+def show_sample(
+    kind: FromPath[str], services: NamedDependency[Services], operator: NamedDependency[Operator]
+) -> wire.Preview:
+    """Preview one kind of letter, with the facility's own name and contact."""
+    return _preview(services, kind)
+
+
+def _preview(services: Services, kind: str) -> wire.Preview:
+    letter = samples.preview(services.settings, kind)
+    return wire.Preview(kind=kind, subject=letter.subject, text=letter.text, html=letter.html)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.status_codes import HTTP_200_OK
 
 from ddsd.access import Operator
 from ddsd.contract import admin as wire
 from ddsd.planes.admin import present
-from ddsd.users import accounts
-from ddsd.work import Services, reading, transaction
+from ddsd.users import accounts, standing
+from ddsd.users.tables import User
+from ddsd.work import Services, Work, reading, transaction
 
 
 @get("/users")
@@ -44,3 +46,70 @@ async def create_user(
             unit_public_id=data.unit,
         )
         return present.new_user(made)
+
+
+@get("/users/{username:str}")
+async def show_user(
+    username: FromPath[str],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.UserDetails:
+    """Show one account with what hangs on it."""
+    async with reading(services, operator) as work:
+        return await _details(work, await accounts.find(work, username))
+
+
+@post("/users/{username:str}/activate", status_code=HTTP_200_OK)
+async def activate_user(
+    username: FromPath[str],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.UserDetails:
+    """Let a deactivated account be used again."""
+    async with transaction(services, operator) as work:
+        user = await accounts.find(work, username)
+        await standing.activate(work, user)
+        return await _details(work, user)
+
+
+@post("/users/{username:str}/deactivate", status_code=HTTP_200_OK)
+async def deactivate_user(
+    username: FromPath[str],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.UserDetails:
+    """Close an account and end its sessions."""
+    async with transaction(services, operator) as work:
+        user = await accounts.find(work, username)
+        await standing.deactivate(work, user)
+        return await _details(work, user)
+
+
+@post("/users/{username:str}/reset-2fa", status_code=HTTP_200_OK)
+async def reset_second_factor(
+    username: FromPath[str],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.UserDetails:
+    """Make mailed codes the only second factor again."""
+    async with transaction(services, operator) as work:
+        user = await accounts.find(work, username)
+        await standing.reset_second_factor(work, user)
+        return await _details(work, user)
+
+
+@post("/users/{username:str}/link")
+async def new_link(
+    username: FromPath[str],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.NewUser:
+    """Make a new link for somebody who has not set a password yet."""
+    async with transaction(services, operator) as work:
+        user = await accounts.find(work, username)
+        return present.new_user(await accounts.new_link(work, user))
+
+
+async def _details(work: Work, user: User) -> wire.UserDetails:
+    living = await standing.logins(work, user)
+    return present.user_details(user, await accounts.details(work, user), len(living))

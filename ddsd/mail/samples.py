@@ -1,0 +1,82 @@
+"""Made-up facts for every kind of letter: what previews show, and what tests render.
+
+Invariant: each kind of :func:`ddsd.mail.render.kinds` has a sample, and each fact of it is in the letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from ddsd.errors import NotFound
+from ddsd.mail.render import Rendered, common_facts, render
+from ddsd.settings import Settings
+
+_CODE: Final = "c2FtcGxlLXNlY3JldC10aGF0LW9wZW5zLW5vdGhpbmc"
+_WHY: Final = "The database does not answer."
+
+SAMPLES: Final[Mapping[str, Mapping[str, str]]] = {
+    "one_time_code": {"code": "01234567", "minutes": "15"},
+    "set_password": {"link": f"/set-password#{_CODE}", "hours": "72", "username": "kim"},
+    "invite": {
+        "link": f"/register#{_CODE}",
+        "inviter": "Genomics Unit",
+        "days": "7",
+        "unit_contact": "genomics@example.org",
+    },
+    "project_released": {
+        "title": "Fern genome",
+        "public_id": "unit00001",
+        "unit": "Genomics Unit",
+        "unit_contact": "genomics@example.org",
+        "deadline": "2026-11-29 23:59:59 UTC",
+    },
+    "recovery_kit": {
+        "happened": "A recovery kit was made",
+        "unit": "Genomics Unit",
+        "person": "Kim Sample",
+        "advice": "Ask them where the paper is kept.",
+    },
+    "activate_app": {"link": f"/activate-app#{_CODE}", "hours": "1", "username": "kim"},
+    "activate_mail": {"link": f"/activate-mail#{_CODE}", "hours": "1", "username": "kim"},
+    "confirm_deletion": {
+        "link": f"/confirm-deletion#{_CODE}",
+        "days": "7",
+        "username": "kim",
+        "projects": "unit00001, unit00002",
+    },
+    "reset_password": {"link": f"/reset-password#{_CODE}", "hours": "1", "username": "kim"},
+    "access_lost_admin": {"name": "Kim Sample", "email": "kim@example.org"},
+    "password_changed": {"username": "kim"},
+    "second_factor_changed": {"username": "kim", "now": "an authenticator app"},
+    "second_factor_reset": {"username": "kim"},
+    "security_notice": {"username": "kim", "change": "The passkey “Laptop” was added."},
+    "recovery_code_used": {"username": "kim", "left": "9"},
+    "motd": {"text": "On Sunday the service is closed from 8:00 to 10:00 UTC."},
+    "usage_available": {"month": "2026-11"},
+    "usage_failed": {"month": "2026-11", "why": _WHY},
+    "usage_sent": {"month": "2026-11", "units": "unit1, unit2"},
+    "quota_warning": {
+        "unit": "Genomics Unit",
+        "quota": "100.0 TB",
+        "level": "80.0 TB",
+        "usage": "81.2 TB",
+    },
+    "statistics_failed": {"why": _WHY},
+}
+
+
+def preview(settings: Settings, kind: str) -> Rendered:
+    """Render a letter of this kind with made-up facts; its links lead to this service and open nothing.
+
+    Raises:
+        NotFound: there is no such kind.
+    """
+    if kind not in SAMPLES:
+        raise NotFound(f"There is no letter '{kind}'. There are: {', '.join(sorted(SAMPLES))}.")
+    common = common_facts(settings)
+    facts = {
+        name: common["public_url"] + fact if name == "link" else fact
+        for name, fact in SAMPLES[kind].items()
+    }
+    return render(kind, common | facts)
