@@ -47,6 +47,7 @@ class Action(StrEnum):
     LIST_INVITES = "list invites"
     FIND_PEOPLE = "find people"
     KEEP_RECOVERY_KIT = "keep recovery kit"
+    RESET_SECOND_FACTOR = "reset second factor"
     OPERATE = "operate"
 
 
@@ -72,6 +73,7 @@ PERMISSIONS: Final[Mapping[Action, frozenset[Role]]] = {
     Action.LIST_INVITES: _ALL,
     Action.FIND_PEOPLE: frozenset({Role.SUPER_ADMIN}),
     Action.KEEP_RECOVERY_KIT: frozenset({Role.UNIT_ADMIN}),
+    Action.RESET_SECOND_FACTOR: frozenset({Role.SUPER_ADMIN}),
     Action.OPERATE: frozenset(),
 }
 OWNERS_MAY: Final = frozenset({Action.ADD_PEOPLE, Action.MANAGE_ACCESS})

@@ -42,6 +42,7 @@ TABLE = {
     Action.LIST_INVITES: (True, True, True, True),
     Action.FIND_PEOPLE: (True, False, False, False),
     Action.KEEP_RECOVERY_KIT: (False, True, False, False),
+    Action.RESET_SECOND_FACTOR: (True, False, False, False),
     Action.OPERATE: (False, False, False, False),
 }
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import and_, exists, or_, select
-from sqlalchemy.orm import aliased
 
 from ddsd.keys.tables import KeyWrap, RecoveryKit
 from ddsd.projects.tables import Project
@@ -33,13 +32,14 @@ async def holdings_of(work: Work, user_id: int) -> Sequence[Holding]:
     :func:`ddsd.keys.service.require_another_holder`.
     """
     projects, units, wraps = Project.columns(), Unit.columns(), KeyWrap.columns()
-    other, users, kits = aliased(KeyWrap), User.columns(), RecoveryKit.columns()
+    other = KeyWrap.metadata.tables["key_wraps"].alias()
+    users, kits = User.columns(), RecoveryKit.columns()
     others = (
-        select(other.id)
-        .outerjoin(User, users.id == other.user_id)
-        .outerjoin(RecoveryKit, kits.id == other.kit_id)
+        select(other.c.id)
+        .outerjoin(User, users.id == other.c.user_id)
+        .outerjoin(RecoveryKit, kits.id == other.c.kit_id)
         .where(
-            other.project_id == projects.id,
+            other.c.project_id == projects.id,
             or_(
                 and_(users.active.is_(True), users.id != user_id),
                 and_(kits.id.is_not(None), kits.revoked_at.is_(None)),

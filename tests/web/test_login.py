@@ -143,7 +143,7 @@ class CountingDeriver(Deriver):
 async def test_an_unknown_user_costs_as_much_work_as_a_wrong_password(world: World) -> None:
     deriver = CountingDeriver()
     counted = make_world(replace(world.services, deriver=deriver), world.clock)
-    for username in ("researcher1", "nobody-1234", "nobody\x00"):
+    for username in ("researcher1", "nobody-1234", "no\x00body"):
         await send(counted, "/login", status=401, username=username, password="Wrong-horse-1")
     assert deriver.costs == [CHEAP] * 3
 

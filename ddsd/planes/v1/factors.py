@@ -50,9 +50,10 @@ async def deactivate_app(call: NamedDependency[Call]) -> Json:
         username = call.json_object().get("username")
         if not isinstance(username, str) or not username:
             raise InvalidInput("Username required to reset 2FA to HOTP")
-        user = await accounts.find_by_username(asked.work, username)
-        if user is None:
-            raise NotFound(f"The user doesn't exist: {username}")
+        try:
+            user = await accounts.find(asked.work, username)
+        except NotFound:
+            raise NotFound(f"The user doesn't exist: {username}") from None
         if user.second_factor is SecondFactor.MAIL:
             raise InvalidInput("TOTP is already deactivated for this user.")
         await standing.reset_second_factor(asked.work, user)

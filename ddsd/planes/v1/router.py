@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from ddsd.errors import DdsError
-from ddsd.planes.v1 import account, files, notices, people, projects
+from ddsd.planes.v1 import account, factors, files, notices, people, projects
 from ddsd.planes.v1.call import Edition, provide_call
 from ddsd.planes.v1.wire import Json, refusal
 
@@ -29,6 +29,7 @@ def build() -> list[Router]:
     """Return one router per edition, with the same handlers."""
     routes = [
         *account.ROUTES,
+        *factors.ROUTES,
         *people.ROUTES,
         *notices.ROUTES,
         *projects.ROUTES,

@@ -12,7 +12,7 @@ from ddsd.planes.web.door import entering
 from ddsd.planes.web.page import SHOWING, Problems, WebRequest, go, services_of
 from ddsd.units.tables import Unit
 from ddsd.users import accounts, password_change, sessions, standing
-from ddsd.users.tables import SecondFactor, SessionKind
+from ddsd.users.tables import SecondFactor, Session, SessionKind
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ async def _show(
         )
 
 
-def _line(session: sessions.Session, here: sessions.Session) -> SessionLine:
+def _line(session: Session, here: Session) -> SessionLine:
     usual = "a browser" if session.kind is SessionKind.WEB else "a client"
     return SessionLine(
         uid=session.uid,

@@ -107,7 +107,7 @@ def let_in(request: WebRequest, token: str, path: str = "") -> Response[str]:
 
 def let_out(request: WebRequest, path: str = LOGIN) -> Response[str]:
     """Send the browser on without its cookie."""
-    return go(path, [_no_cookie(services_of(request))])
+    return go(path, [forget_cookie(services_of(request))])
 
 
 def next_page(request: WebRequest) -> str:
@@ -158,7 +158,8 @@ async def _caller(work: Work, request: WebRequest, *, half: bool) -> Caller:
     return caller
 
 
-def _no_cookie(services: Services) -> Cookie:
+def forget_cookie(services: Services) -> Cookie:
+    """Return what makes a browser drop its token."""
     return Cookie(
         key=cookie_name(services),
         value="",

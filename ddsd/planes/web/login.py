@@ -34,7 +34,8 @@ async def show(request: WebRequest) -> Response[str]:
 async def submit(request: WebRequest) -> Response[str]:
     """Take username and password; ask for the second factor."""
     form = await forms.read(request)
-    username = form.text("username").strip()
+    # No name has a NUL in it, and no database takes one: it stands for what nobody is called.
+    username = form.text("username").strip().replace("\x00", "\ufffd")
     try:
         accepted = await login.check_password(
             services_of(request),

@@ -7,6 +7,7 @@ from litestar import Router
 from ddsd.planes.web import (
     account,
     assets,
+    deletion,
     demo_mail,
     forms,
     home,
@@ -54,6 +55,10 @@ _PAGES = [
     reset_password.show,
     reset_password.open_link,
     reset_password.submit,
+    deletion.show,
+    deletion.submit,
+    deletion.show_link,
+    deletion.confirm,
 ]
 _DEMO_PAGES = [demo_mail.listing, demo_mail.letter]
 
