@@ -17,9 +17,7 @@ async def security_notice(work: Work, user: User, change: str) -> None:
         change: one or two whole sentences that say what happened.
     """
     address = await login.primary_email(work, user.id)
-    await outbox.write(
-        work, "security_notice", address, username=user.username, change=change
-    )
+    await outbox.write(work, "security_notice", address, username=user.username, change=change)
 
 
 async def recovery_code_used(work: Work, user: User, left: int) -> None:

@@ -1,10 +1,12 @@
 """The pages of passkeys: adding one, removing one, and logging in with one.
 
-They need a script: only a script can ask an authenticator. What it is to ask stands in the page, and the answer is posted
-with a form, so that the script talks to nobody.
+They need a script: only a script can ask an authenticator. What it is to ask for stands in the page, and the answer is
+posted with a form, so that the script talks to nobody.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from litestar import Response, post, route
 
@@ -12,7 +14,7 @@ from ddsd.errors import DdsError
 from ddsd.planes.web import door, forms, refusals
 from ddsd.planes.web.door import entering
 from ddsd.planes.web.page import SHOWING, WebRequest, go, page, services_of
-from ddsd.users import ceremonies, login, passkeys
+from ddsd.users import ceremonies, passkeys
 
 _ANSWER: Final = "/login/passkey/answer"
 
