@@ -7,7 +7,10 @@ whatever is wrong with a blob or a key comes out as ``SealBroken``, without secr
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import nullcontext
 from enum import IntEnum
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
@@ -38,21 +41,29 @@ class Suite(IntEnum):
 _HPKE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
 
 
+# OpenSSL runs the lanes on threads of a pool that all runs of the process share, and cryptography sets that pool's size
+# before a run and back to nothing after it: two runs at once can wait for a thread that never comes, or fail as if
+# there were no memory. One run keeps as many cores busy as it has lanes.
+_LANES: Final = threading.Lock()
+
+
 def argon2id(
     password: bytes, *, salt: bytes, memory_kib: int, iterations: int, lanes: int, length: int = 32
 ) -> bytes:
     """Run Argon2id version 0x13 (RFC 9106) without secret and associated data.
 
-    Holds ``memory_kib`` KiB while it runs and lets other threads run meanwhile.
+    Holds ``memory_kib`` KiB while it runs and lets other threads run meanwhile; of several runs with more than one lane
+    each waits for the one before it.
 
     Raises:
         InvalidInput: the salt is under 8 bytes or a parameter is outside RFC 9106's limits.
         Unavailable: the machine has not that much memory to give.
     """
     try:
-        return Argon2id(
-            salt=salt, length=length, iterations=iterations, lanes=lanes, memory_cost=memory_kib
-        ).derive(password)
+        with _LANES if lanes > 1 else nullcontext():
+            return Argon2id(
+                salt=salt, length=length, iterations=iterations, lanes=lanes, memory_cost=memory_kib
+            ).derive(password)
     except ValueError:
         raise InvalidInput("the salt or the cost is outside what Argon2id allows") from None
     except MemoryError:
