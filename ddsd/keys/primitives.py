@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import nullcontext
 from enum import IntEnum
-from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
@@ -27,6 +25,9 @@ KEY_BYTES = 32
 NONCE_BYTES = 12
 SEAL_BYTES = 30
 """What :func:`aead_seal` adds: head, nonce, tag."""
+# OpenSSL takes a thread for each lane from one pool per process. Two runs that each hold some of them and want the
+# rest wait for each other for ever: nobody could log in again until a restart.
+_ONE_ARGON2 = threading.Lock()
 
 
 class Suite(IntEnum):
@@ -41,26 +42,19 @@ class Suite(IntEnum):
 _HPKE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
 
 
-# OpenSSL runs the lanes on threads of a pool that all runs of the process share, and cryptography sets that pool's size
-# before a run and back to nothing after it: two runs at once can wait for a thread that never comes, or fail as if
-# there were no memory. One run keeps as many cores busy as it has lanes.
-_LANES: Final = threading.Lock()
-
-
 def argon2id(
     password: bytes, *, salt: bytes, memory_kib: int, iterations: int, lanes: int, length: int = 32
 ) -> bytes:
     """Run Argon2id version 0x13 (RFC 9106) without secret and associated data.
 
-    Holds ``memory_kib`` KiB while it runs and lets other threads run meanwhile; of several runs with more than one lane
-    each waits for the one before it.
+    Holds ``memory_kib`` KiB while it runs and lets other threads run meanwhile, but one Argon2id at a time.
 
     Raises:
         InvalidInput: the salt is under 8 bytes or a parameter is outside RFC 9106's limits.
         Unavailable: the machine has not that much memory to give.
     """
     try:
-        with _LANES if lanes > 1 else nullcontext():
+        with _ONE_ARGON2:
             return Argon2id(
                 salt=salt, length=length, iterations=iterations, lanes=lanes, memory_cost=memory_kib
             ).derive(password)

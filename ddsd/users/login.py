@@ -282,10 +282,11 @@ async def spend_attempt(services: Services, username: str, address: str) -> None
     security = services.settings.security
     refusal = "Too many authentication requests in one hour"
     hour = timedelta(hours=1)
+    network = limits.network_of(address)
     await limits.spend(
         services,
-        limits.Budget(("login", username, address), security.logins_per_hour, hour, refusal),
-        limits.Budget(("address", address), security.logins_per_hour_per_address, hour, refusal),
+        limits.Budget(("login", username, network), security.logins_per_hour, hour, refusal),
+        limits.Budget(("address", network), security.logins_per_hour_per_address, hour, refusal),
     )
 
 

@@ -225,7 +225,7 @@ class TestSecrets:
 
     async def test_the_service_derives_nothing(self, world: World) -> None:
         project = await released_project(world)
-        idle = restarted(world, deriver=NoArgon2(CHEAP, 1))
+        idle = restarted(world, deriver=NoArgon2(CHEAP))
         async with idle.http:
             me = await log_in(idle, "researcher1")
             assert await project_key(idle, project, me)
@@ -505,7 +505,7 @@ class TestCost:
     @pytest.fixture
     async def dearer(self, world: World) -> AsyncIterator[World]:
         """The same service, restarted with a higher cost."""
-        made = restarted(world, deriver=Deriver(DEARER, 2))
+        made = restarted(world, deriver=Deriver(DEARER))
         async with made.http:
             yield made
 
