@@ -295,9 +295,7 @@ async def test_guesses_are_counted_together_with_codes(services: Services) -> No
 async def test_the_person_is_told_and_it_is_recorded(services: Services) -> None:
     eva, key = await somebody(services), SecurityKey()
     passkey = await added(services, eva, key, "Evas “Key”")
-    assert "The passkey “Evas “Key”” was added." in await newest_letter(
-        services, "security_notice"
-    )
+    assert "The passkey “Evas “Key”” was added." in await newest_letter(services, "security_notice")
     token = await log_in(services, eva, key)
     async with calling(services, token) as (work, caller):
         await passkeys.remove(work, caller, passkey.id)
