@@ -243,4 +243,4 @@ def _deriver(security: Security) -> Deriver:
         iterations=security.argon2_iterations,
         lanes=security.argon2_lanes,
     )
-    return Deriver(cost, security.argon2_parallel)
+    return Deriver(cost)

@@ -25,7 +25,6 @@ from typing import Final
 import structlog
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ddsd import __version__, bootstrap
 from ddsd.db import revision
@@ -33,6 +32,7 @@ from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError, DatabaseUnavailable, DdsError, TooLarge
 from ddsd.jobs.runner import JobRunner
 from ddsd.log import AsgiApp, Message, Receive, RequestLog, Scope, Send
+from ddsd.reception import Reception
 from ddsd.settings import Listen
 from ddsd.work import Services
 
@@ -56,7 +56,7 @@ class Planes:
 
     public: AsgiApp
     admin: AsgiApp
-    admin_protocol: type[asyncio.Protocol] = HttpToolsProtocol
+    admin_protocol: type[asyncio.Protocol] = Reception
 
 
 def planes(services: Services) -> Planes:
@@ -232,7 +232,7 @@ class PlaneServer(uvicorn.Server):
         app: AsgiApp,
         listener: socket.socket,
         listen: Listen,
-        protocol: type[asyncio.Protocol] = HttpToolsProtocol,
+        protocol: type[asyncio.Protocol] = Reception,
     ) -> None:
         believed = list(listen.trusted_proxies) if listener.family != socket.AF_UNIX else []
         guarded = RequestLog(BodyLimit(app, listen.max_body_mib * 1024 * 1024), plane)

@@ -107,6 +107,12 @@ class AccessLost(Forbidden):
     code = "access_lost"
 
 
+class KeyAtClient(Forbidden):
+    """This login never gave the service the caller's private key; only the client can open what is needed."""
+
+    code = "key_at_client"
+
+
 class UnknownSubject(Forbidden):
     """The token is genuine but its account or session is gone."""
 

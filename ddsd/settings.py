@@ -236,7 +236,6 @@ class Security(_Section):
     argon2_memory_kib: Annotated[int, Field(ge=8192, le=4_194_304)] = 65536
     argon2_iterations: Annotated[int, Field(ge=1, le=64)] = 3
     argon2_lanes: Annotated[int, Field(ge=1, le=16)] = 4
-    argon2_parallel: Annotated[int, Field(ge=1, le=64)] = 2
     session_hours: Annotated[int, Field(ge=1, le=24 * 90)] = 168
     code_minutes: Annotated[int, Field(ge=1, le=60)] = 15
     logins_per_hour: Annotated[int, Field(ge=1, le=100_000)] = 10

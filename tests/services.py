@@ -30,7 +30,7 @@ def make_services(
         "store": MemoryStore(clock=clock),
         "post": KeptTransport(),
         "instance_key": InstanceKey.generate(),
-        "deriver": Deriver(CHEAP, 2),
+        "deriver": Deriver(CHEAP),
         "wake_jobs": lambda: None,
     }
     return Services(**(parts | replacements))

@@ -8,12 +8,13 @@ import typer
 
 from ddsctl import completion, output, session
 from ddsctl.confirm import Yes, confirm
+from ddsctl.failures import ExitCode, Failure
 from ddsctl.output import Column, Format
 from ddsctl.session import AsJson, AsTsv, Session
 from ddsd.contract.words import Role
 
 if TYPE_CHECKING:
-    from ddsd.contract.admin import NewUser, User, UserDetails
+    from ddsd.contract.admin import DeletedUser, NewUser, User, UserDetails
 
 app = typer.Typer(help="Accounts of people.", no_args_is_help=True)
 
@@ -178,6 +179,49 @@ def reset_second_factor(
     _switch(here, username, "reset-2fa")
 
 
+@app.command()
+def delete(
+    ctx: typer.Context,
+    username: Username,
+    lose_data: Annotated[
+        bool,
+        typer.Option(
+            "--lose-data",
+            help="Delete it even if nobody else can open some project: that data can then never be read again.",
+        ),
+    ] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Delete an account for good, with its keys. Projects it made stay. To close it for a while: deactivate.
+
+    Example: ddsctl user delete maria
+    """
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import DeletedUser, UserDetails
+
+    here = session.of(ctx, as_json, as_tsv)
+    with Daemon(here.socket) as daemon:
+        who = daemon.get(path("users", username), UserDetails).user
+        confirm(f"Delete {who.role.value} {who.name} ({username}) for good?", yes=yes)
+        try:
+            gone = daemon.delete(path("users", username), DeletedUser, lose_data=lose_data)
+        except Failure as refused:
+            raise _unless_data_may_be_lost(refused) from refused
+    output.show_record(gone, _gone_lines(), here.format)
+
+
+def _unless_data_may_be_lost(refused: Failure) -> Failure:
+    """Name the way on if an account is the last that can open something: an operator may delete all others."""
+    if refused.exit_code is not ExitCode.NOT_ALLOWED:
+        return refused
+    return Failure(
+        refused.exit_code,
+        f"{refused.message} To delete the account and lose that data: --lose-data",
+    )
+
+
 def _switch(here: Session, username: str, verb: str) -> None:
     from ddsctl.client import Daemon, path
     from ddsd.contract.admin import UserDetails
@@ -213,6 +257,14 @@ def _new_lines() -> list[Column[NewUser]]:
         Column("username", lambda one: one.username),
         Column("link", lambda one: one.link),
         Column("link hours", lambda one: one.link_hours),
+    ]
+
+
+def _gone_lines() -> list[Column[DeletedUser]]:
+    return [
+        Column("deleted", lambda one: one.username),
+        Column("email", lambda one: one.email),
+        Column("role", lambda one: one.role.value),
     ]
 
 

@@ -92,8 +92,15 @@ async def below(work: Work, project: Project, asked: str) -> list[FileFacts]:
 
 
 async def those_with_files(work: Work, project: Project, asked: Sequence[str]) -> list[str]:
-    """Return those of the asked folders, as they were spelled, that have a file somewhere below."""
-    paths = list({normal_folder(one) for one in asked})
+    """Return those of the asked folders that have a file somewhere below, as they were spelled.
+
+    Of the many spellings of one folder only the first with and the first without ``/`` at its end count: each costs
+    the whole folder again.
+    """
+    spelled: dict[tuple[str, bool], str] = {}
+    for one in asked:
+        spelled.setdefault((normal_folder(one), one.endswith("/")), one)
+    paths = list({path for path, _ in spelled})
     table = Folder.columns()
     there: set[str] = set()
     for start in range(0, len(paths), _IN_BATCH):
@@ -105,7 +112,7 @@ async def those_with_files(work: Work, project: Project, asked: Sequence[str]) -
             )
         )
         there.update(path for (path,) in rows)
-    return [one for one in asked if normal_folder(one) in there]
+    return [one for (path, _), one in spelled.items() if path in there]
 
 
 async def everything(

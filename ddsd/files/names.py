@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
@@ -10,13 +11,14 @@ _LONGEST_PART_BYTES: Final = 255
 _LONGEST_BYTES: Final = 2048
 _DEEPEST: Final = 128
 ROOT: Final = "."
+_DRIVE: Final = re.compile(r"[A-Za-z]:")
 
 
 def check_name(name: str) -> list[str]:
     """Return what is wrong with a file's name (its path from the project's root); empty when nothing is.
 
-    Refused: absolute paths, ``.``, ``..`` and empty parts, backslashes (a path separator on other systems), control
-    characters, parts over 255 bytes and paths over 2048 bytes in UTF-8, more than 128 levels.
+    Refused: absolute paths, ``.``, ``..`` and empty parts, backslashes and parts like ``C:x`` (which lead elsewhere on
+    Windows), control characters, parts over 255 bytes and paths over 2048 bytes in UTF-8, more than 128 levels.
     """
     if not name:
         return ["Shorter than minimum length 1."]
@@ -31,6 +33,8 @@ def check_name(name: str) -> list[str]:
         return ["The name must be a relative path with '/' between folders."]
     if any(part in {"", ".", ".."} for part in parts):
         return ["The name must not have empty parts, '.' or '..' in it."]
+    if any(_DRIVE.match(part) for part in parts):
+        return ["No part of the name may begin like a drive, with one letter and a colon."]
     if any(len(part.encode()) > _LONGEST_PART_BYTES for part in parts):
         return [f"A part of the name is longer than {_LONGEST_PART_BYTES} bytes."]
     if len(parts) > _DEEPEST:

@@ -1,6 +1,7 @@
-"""Argon2id off the event loop, a few at a time: the one expensive thing a login does.
+"""Argon2id off the event loop, one run at a time: the one expensive thing a login does.
 
-The bound is on memory: each run takes ``argon2_memory_kib`` for a fraction of a second.
+So a flood of logins takes ``argon2_memory_kib`` of memory once, and not once per login; the runs wait for each other
+anyway, see :func:`ddsd.keys.primitives.argon2id`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ class Deriver:
 
     Args:
         cost: what new passwords are derived with.
-        parallel: how many derivations run at once; the others wait.
     """
 
-    def __init__(self, cost: KdfCost, parallel: int) -> None:
+    def __init__(self, cost: KdfCost) -> None:
         self.cost = cost
-        self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="argon2")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="argon2")
 
     async def derive(self, password: SecretText, salt: bytes, cost: KdfCost) -> MasterSplit:
         """Return what proves the password and what opens the private key.
@@ -34,9 +34,9 @@ class Deriver:
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
-            self._threads, lambda: split_master(derive_master(password, salt, cost))
+            self._thread, lambda: split_master(derive_master(password, salt, cost))
         )
 
     def close(self) -> None:
         """Let no new derivation start."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)

@@ -217,6 +217,11 @@ def open_user_key(blob: bytes, *, kek: SecretBytes, owner: str) -> SecretBytes:
     return _open(blob, kek, binding(Purpose.USER_KEY, owner))
 
 
+def is_user_key(blob: bytes) -> bool:
+    """Tell whether a blob has the form of what :func:`seal_user_key` makes; not whether it opens."""
+    return primitives.is_sealed(blob, plain_bytes=KEY_BYTES)
+
+
 def wrap_project_key(private: SecretBytes, *, holder_public: bytes, project: str) -> bytes:
     """Wrap a project's private key for one holder; ``project`` is the project's uid.
 

@@ -7,6 +7,7 @@ whatever is wrong with a blob or a key comes out as ``SealBroken``, without secr
 from __future__ import annotations
 
 import os
+import threading
 from enum import IntEnum
 
 from cryptography.exceptions import InvalidTag
@@ -22,6 +23,11 @@ from ddsd.errors import InvalidInput, SealBroken, Unavailable
 FORMAT = 1
 KEY_BYTES = 32
 NONCE_BYTES = 12
+SEAL_BYTES = 30
+"""What :func:`aead_seal` adds: head, nonce, tag."""
+# OpenSSL takes a thread for each lane from one pool per process. Two runs that each hold some of them and want the
+# rest wait for each other for ever: nobody could log in again until a restart.
+_ONE_ARGON2 = threading.Lock()
 
 
 class Suite(IntEnum):
@@ -41,16 +47,17 @@ def argon2id(
 ) -> bytes:
     """Run Argon2id version 0x13 (RFC 9106) without secret and associated data.
 
-    Holds ``memory_kib`` KiB while it runs and lets other threads run meanwhile.
+    Holds ``memory_kib`` KiB while it runs and lets other threads run meanwhile, but one Argon2id at a time.
 
     Raises:
         InvalidInput: the salt is under 8 bytes or a parameter is outside RFC 9106's limits.
         Unavailable: the machine has not that much memory to give.
     """
     try:
-        return Argon2id(
-            salt=salt, length=length, iterations=iterations, lanes=lanes, memory_cost=memory_kib
-        ).derive(password)
+        with _ONE_ARGON2:
+            return Argon2id(
+                salt=salt, length=length, iterations=iterations, lanes=lanes, memory_cost=memory_kib
+            ).derive(password)
     except ValueError:
         raise InvalidInput("the salt or the cost is outside what Argon2id allows") from None
     except MemoryError:
@@ -103,6 +110,12 @@ def aead_open(blob: bytes, *, key: bytes, context: bytes) -> bytes:
         return AESGCM(_checked(key)).decrypt(nonce, sealed, head + context)
     except (InvalidTag, ValueError):
         raise _broken() from None
+
+
+def is_sealed(blob: bytes, *, plain_bytes: int) -> bool:
+    """Tell whether a blob has the head and the length of what :func:`aead_seal` makes of so many bytes."""
+    head = _head(Suite.AES_256_GCM)
+    return blob[: len(head)] == head and len(blob) == plain_bytes + SEAL_BYTES
 
 
 def hpke_seal(plain: bytes, *, public: bytes, context: bytes) -> bytes:

@@ -78,6 +78,15 @@ async def open_for(
         AccessLost: the user holds no wrap of it.
         SealBroken: the wrap does not open: tampered with.
     """
+    return unlocked.open_project_key(await wrap_of(work, user_id, project_id), project_uid)
+
+
+async def wrap_of(work: Work, user_id: int, project_id: int) -> bytes:
+    """Return the project's private key as it is wrapped for a user (82 bytes), who alone can open it.
+
+    Raises:
+        AccessLost: the user holds no wrap of it.
+    """
     wraps = KeyWrap.columns()
     found = await work.session.execute(
         select(wraps.blob).where(wraps.project_id == project_id, wraps.user_id == user_id)
@@ -85,7 +94,7 @@ async def open_for(
     blob = found.scalar_one_or_none()
     if blob is None:
         raise AccessLost("You have lost access to this project.")
-    return unlocked.open_project_key(blob, project_uid)
+    return bytes(blob)
 
 
 async def holds(work: Work, user_id: int, project_ids: Iterable[int]) -> Mapping[int, bool]:

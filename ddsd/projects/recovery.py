@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from ddsd.access import Action, Member, Role, require_member
 from ddsd.audit import trail
-from ddsd.errors import AlreadyExists, Forbidden, InvalidFields, NotFound
+from ddsd.errors import AlreadyExists, Busy, Forbidden, InvalidFields, NotFound
 from ddsd.keys import kits
 from ddsd.keys import service as keys
 from ddsd.keys.service import Holder, Shared
@@ -108,21 +108,27 @@ async def make(work: Work, unlocked: Unlocked) -> NewKit:
     return made
 
 
-async def rotate(work: Work, unlocked: Unlocked, *, confirmed: bool = False) -> NewKit:
+async def rotate(
+    work: Work, unlocked: Unlocked, *, replaces: str | None = None, confirmed: bool = False
+) -> NewKit:
     """Put a new kit in the place of the unit's; the old paper opens nothing from now on.
 
     Args:
         work: the transaction.
         unlocked: the caller's opened key.
+        replaces: the uid of the kit that the caller means, so that a form sent twice does not replace twice.
         confirmed: lose the projects that only the old kit opens.
 
     Raises:
         Forbidden: the caller is no unit admin, or only the old kit opens some projects.
         NotFound: there is none: see :func:`make`.
+        Busy: it was replaced meanwhile.
         SealBroken: a wrap of the caller's was tampered with.
     """
     unit = await _unit(work)
     old = await _require_active(work, unit.id)
+    if replaces not in {None, old.uid}:
+        raise Busy("The recovery kit was replaced a moment ago. Look at it before you replace it.")
     old.revoked_at = work.now
     await work.session.flush()
     made = await _new(work, unlocked, unit)

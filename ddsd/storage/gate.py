@@ -355,7 +355,11 @@ def passed_on(request: Request) -> tuple[tuple[str, str], ...]:
 
 
 class Gate(ThreadingMixIn, HTTPServer):
-    """The listener; one thread for each connection, at most 512."""
+    """The listener; one thread for each connection, at most 512.
+
+    When all are taken, the connection that has been without a believed signature for longest makes room: strangers
+    cannot keep others out by being silent.
+    """
 
     daemon_threads = True
 
@@ -366,10 +370,15 @@ class Gate(ThreadingMixIn, HTTPServer):
         self.keys = keys
         self.inside = inside
         self._places = threading.BoundedSemaphore(_CONNECTIONS)
+        self._strangers: dict[socket.socket, None] = {}
+        self._door = threading.Lock()
 
     def process_request(self, request: object, client_address: object) -> None:
         """Wait for a free place before the connection gets its thread."""
-        self._places.acquire()
+        if not self._places.acquire(blocking=False):
+            self._make_room()
+            self._places.acquire()
+        self.doubt(request)  # type: ignore[arg-type]
         super().process_request(request, client_address)  # type: ignore[arg-type]
 
     def process_request_thread(self, request: object, client_address: object) -> None:
@@ -377,7 +386,27 @@ class Gate(ThreadingMixIn, HTTPServer):
         try:
             super().process_request_thread(request, client_address)  # type: ignore[arg-type]
         finally:
+            self.believe(request)  # type: ignore[arg-type]
             self._places.release()
+
+    def doubt(self, connection: socket.socket) -> None:
+        """Note that nobody has proved anything on the connection, or not since its last request."""
+        with self._door:
+            self._strangers[connection] = None
+
+    def believe(self, connection: socket.socket) -> None:
+        """Note that a request on the connection is allowed: it keeps its place."""
+        with self._door:
+            self._strangers.pop(connection, None)
+
+    def _make_room(self) -> None:
+        with self._door:
+            longest = next(iter(self._strangers), None)
+            if longest is not None:
+                del self._strangers[longest]
+        if longest is not None:
+            with suppress(OSError):
+                longest.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Leave broken connections alone; tell of everything else."""
@@ -413,9 +442,13 @@ class Visit(BaseHTTPRequestHandler):
             check_signature(request, claim, key, now)
             if key is None or not allows(key, request):
                 raise Refused(403, "AccessDenied", "Access Denied.")
-            self._pass_on(request, claim.payload, self._body_length(), now)
+            length = self._body_length()
+            self.server.believe(self.connection)
+            self._pass_on(request, claim.payload, length, now)
         except Refused as refused:
             self._refuse(refused)
+        finally:
+            self.server.doubt(self.connection)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = serve  # noqa: N815
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from ddsd.access import UNIT_ROLES, Action, Role, require, require_member
 from ddsd.errors import InvalidInput
 from ddsd.units.tables import Unit
-from ddsd.users import accounts, invites
+from ddsd.users import accounts, invites, names
 from ddsd.users.tables import Invite, User, UserEmail
 from ddsd.work import Work
 
@@ -48,9 +48,12 @@ async def is_taken(work: Work, username: str) -> bool:
     """
     require(work.actor, Action.FIND_PEOPLE)
     found = await work.session.execute(
-        select(User.columns().id).where(User.columns().username_folded == username.lower())
+        select(User.columns().username).where(
+            User.columns().username_folded == names.fold(username)
+        )
     )
-    return found.first() is not None
+    # What is stored is shared by look-alikes too, and those are other names.
+    return any(str(one).lower() == username.lower() for (one,) in found)
 
 
 async def unit_addresses(work: Work) -> Sequence[str]:

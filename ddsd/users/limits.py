@@ -7,6 +7,7 @@ of their own, before the work they pay for, so that a refusal further on cannot 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -33,6 +34,20 @@ class Budget:
         """Return the row's name: the kind in clear, whose it is hashed (it may be long, or a typed password)."""
         kind, *whose = self.of
         return f"{kind}:{hashlib.sha256(repr(whose).encode()).hexdigest()}"
+
+
+def network_of(address: str) -> str:
+    """Return what an attempt from this address is charged to: an IPv6 client has all of its /64 to itself.
+
+    An IPv4 address stands for itself, in IPv6 dress (RFC 4291, section 2.5.5.2) too; what is no address, likewise.
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 4:
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((int(found), 64), strict=False))
 
 
 async def spend(services: Services, *budgets: Budget) -> None:

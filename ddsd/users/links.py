@@ -60,7 +60,7 @@ def hash_of(secret: SecretBytes) -> bytes:
 def spending(services: Services, kind: str, address: str) -> limits.Budget:
     """Return what using a link of this kind from this address is charged to: each costs an Argon2id run."""
     return limits.Budget(
-        (kind, address),
+        (kind, limits.network_of(address)),
         services.settings.security.logins_per_hour_per_address,
         timedelta(hours=1),
         "Too many attempts from your network. Please try again later; your link stays good until it expires.",

@@ -66,7 +66,7 @@ async def check_password(
         UnderMaintenance: only super admins may log in now.
         MailUnavailable: the code could not be mailed.
     """
-    await _spend_attempt(services, username, address)
+    await spend_attempt(services, username, address)
 
     async def begin(work: Work, user: User, unlocked: Unlocked) -> str:
         return await sessions.start(work, user, unlocked, address, kind=kind, agent=agent)
@@ -94,7 +94,7 @@ async def prove_password(
         Forbidden: the account is deactivated.
         UnderMaintenance: only super admins are served now.
     """
-    await _spend_attempt(services, username, address)
+    await spend_attempt(services, username, address)
     user, split = await _proven(services, username, password)
     async with reading(services, Nobody()) as work:
         await maintenance.require_open(work, user.role)
@@ -307,14 +307,20 @@ def _method(user: User, *, mailed: str | None, app: str | None) -> SecondFactor:
     return user.second_factor
 
 
-async def _spend_attempt(services: Services, username: str, address: str) -> None:
+async def spend_attempt(services: Services, username: str, address: str) -> None:
+    """Count one try at an account's password from an address, in whichever way it is tried.
+
+    Raises:
+        TooManyRequests: too many on this account from this address, or from this address.
+    """
     security = services.settings.security
     refusal = "Too many authentication requests in one hour"
     hour = timedelta(hours=1)
+    network = limits.network_of(address)
     await limits.spend(
         services,
-        limits.Budget(("login", username, address), security.logins_per_hour, hour, refusal),
-        limits.Budget(("address", address), security.logins_per_hour_per_address, hour, refusal),
+        limits.Budget(("login", username, network), security.logins_per_hour, hour, refusal),
+        limits.Budget(("address", network), security.logins_per_hour_per_address, hour, refusal),
     )
 
 

@@ -14,7 +14,7 @@ from ddsd.errors import InvalidFields
 from ddsd.keys import hierarchy
 from ddsd.keys.hierarchy import KdfCost, MasterSplit
 from ddsd.keys.unlocked import Unlocked
-from ddsd.secret import SecretText
+from ddsd.secret import SecretBytes, SecretText
 from ddsd.users.tables import User
 from ddsd.work import Services, Work
 
@@ -68,7 +68,7 @@ def set_first(work: Work, user: User, split: MasterSplit, salt: bytes, cost: Kdf
     pair = hierarchy.new_key_pair()
     user.public_key = pair.public
     user.wrapped_private_key = hierarchy.seal_user_key(pair.private, kek=split.kek, owner=user.uid)
-    _store(user, split, salt, cost)
+    store_proof(user, split.auth, salt, cost)
     user.password_set_at = work.now
 
 
@@ -77,15 +77,23 @@ def follow_cost(
 ) -> None:
     """Keep the password and the key pair, under a new salt and cost."""
     user.wrapped_private_key = unlocked.seal_for_password(split.kek)
-    _store(user, split, salt, cost)
+    store_proof(user, split.auth, salt, cost)
 
 
-def _store(user: User, split: MasterSplit, salt: bytes, cost: KdfCost) -> None:
+def store_proof(user: User, auth: SecretBytes, salt: bytes, cost: KdfCost) -> None:
+    """Store what recognises the password; the sealed private key must change with it.
+
+    Args:
+        user: whose.
+        auth: 32 bytes that follow from the password.
+        salt: what they were derived with, 16 bytes or more, and
+        cost: at this cost.
+    """
     user.kdf_salt = salt
     user.kdf_memory_kib = cost.memory_kib
     user.kdf_iterations = cost.iterations
     user.kdf_lanes = cost.lanes
-    user.auth_verifier = hierarchy.auth_verifier(split.auth)
+    user.auth_verifier = hierarchy.auth_verifier(auth)
 
 
 def _is_invisible(character: str) -> bool:

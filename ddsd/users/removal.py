@@ -89,7 +89,7 @@ async def request(work: Work, projects: Sequence[str]) -> Requested:
         username=user.username,
         link=link,
         days=str(CONFIRM_DAYS),
-        projects=", ".join(projects),
+        projects=", ".join(projects) or "no projects",
     )
     trail.record(work, "user.request_deletion", user.username)
     return Requested(email, mailed=True)

@@ -1,7 +1,8 @@
 """Sessions: what a bearer token stands for, from the password to logging out.
 
-The row keeps the person's private key sealed under a key that only the token carries: the database alone opens
-nothing, the token alone opens nothing, and a revoked session is dead at once.
+The row keeps the person's private key sealed under a key that only the token carries, or does not keep it at all
+(:mod:`ddsd.users.proof`): the database alone opens nothing, the token alone opens nothing, and a revoked session is
+dead at once.
 """
 
 from __future__ import annotations
@@ -16,13 +17,19 @@ from sqlalchemy import ColumnElement, bindparam, delete, or_, select, update
 
 from ddsd.access import Member
 from ddsd.db.statements import affected
-from ddsd.errors import Forbidden, NotAuthenticated, SecondFactorRequired, UnknownSubject
+from ddsd.errors import (
+    Forbidden,
+    KeyAtClient,
+    NotAuthenticated,
+    SecondFactorRequired,
+    UnknownSubject,
+)
 from ddsd.keys.hierarchy import new_secret, split_token_key
 from ddsd.keys.token import TokenContents, TokenPurpose, open_token, seal_token
 from ddsd.keys.unlocked import Unlocked, unlock_by_session
 from ddsd.notices import maintenance
 from ddsd.users.tables import SecondFactor, Session, SessionKind, User
-from ddsd.work import Work
+from ddsd.work import Services, Work
 
 PARTIAL_LIFETIME: Final = timedelta(minutes=30)
 """How long a token that has only the password is good for the second factor."""
@@ -55,18 +62,23 @@ class Caller:
         """Open the person's private key.
 
         Raises:
+            KeyAtClient: this login never gave us the key.
             SealBroken: the row was tampered with.
         """
+        sealed = self.session.sealed_private_key
+        if sealed is None:
+            raise KeyAtClient(
+                "You logged in without sending your password, so the service cannot open your keys. "
+                "Let your client open what is needed, or log in with your password."
+            )
         split = split_token_key(self.contents.token_key, session=self.session.uid)
-        return unlock_by_session(
-            self.session.sealed_private_key, split=split, user_uid=self.user.uid
-        )
+        return unlock_by_session(sealed, split=split, user_uid=self.user.uid)
 
 
 async def start(
     work: Work,
     user: User,
-    unlocked: Unlocked,
+    unlocked: Unlocked | None,
     address: str,
     *,
     kind: SessionKind = SessionKind.API,
@@ -77,7 +89,7 @@ async def start(
     Args:
         work: the transaction.
         user: whose.
-        unlocked: the private key that the session carries.
+        unlocked: the private key that the session carries; ``None``: the client alone opens it.
         address: the client's network address.
         kind: where the token is kept.
         agent: what the client calls itself; of it 200 printable characters are kept.
@@ -95,7 +107,8 @@ async def complete(work: Work, caller: Caller) -> str:
     Raises:
         NotAuthenticated: the partial session was ended or completed at this moment.
     """
-    unlocked, partial = caller.unlock(), caller.session
+    partial = caller.session
+    unlocked = None if partial.sealed_private_key is None else caller.unlock()
     # Locked, so that whoever ends all sessions of the account finds either the partial one or the full one.
     users, table = User.columns(), Session.columns()
     await work.session.execute(
@@ -132,6 +145,15 @@ async def find(work: Work, token: str) -> Caller:
         raise Forbidden("Your account has been deactivated. You cannot use the DDS.")
     maintenance.check_open(user.role, closed=bool(closed))
     return Caller(member_of(user, session.id), user, session, contents)
+
+
+def is_ours(services: Services, token: str) -> bool:
+    """Say whether this service has made the token and its time is not up; its session may have ended. No lookup."""
+    try:
+        open_token(token, key=services.instance_key.token_key, now=services.clock.now())
+    except NotAuthenticated:
+        return False
+    return True
 
 
 def require_second_factor(caller: Caller) -> None:
@@ -219,7 +241,7 @@ def member_of(user: User, session_id: int) -> Member:
 def _open_row(
     work: Work,
     user: User,
-    unlocked: Unlocked,
+    unlocked: Unlocked | None,
     purpose: TokenPurpose,
     expires_at: datetime,
     origin: _Origin,
@@ -232,7 +254,7 @@ def _open_row(
             uid=uid,
             user_id=user.id,
             verifier=split.verifier,
-            sealed_private_key=unlocked.seal_for_session(split),
+            sealed_private_key=unlocked.seal_for_session(split) if unlocked else None,
             created_at=work.now,
             expires_at=expires_at,
             second_factor_at=work.now if full else None,

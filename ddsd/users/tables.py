@@ -86,8 +86,9 @@ class SessionKind(StrEnum):
 class Session(Table, table=True):
     """A login. Before the second factor ``second_factor_at`` is null and the session opens nothing.
 
-    ``verifier`` proves the token; ``sealed_private_key`` opens only with what the token carries. ``agent`` is what the
-    client calls itself, ``challenge`` what a passkey is to sign now.
+    ``verifier`` proves the token; ``sealed_private_key`` opens only with what the token carries, and is null where the
+    client opens its private key itself. ``agent`` is what the client calls itself, ``challenge`` what a passkey is to
+    sign now.
     """
 
     __tablename__ = "sessions"
@@ -96,7 +97,7 @@ class Session(Table, table=True):
     uid: str = Field(max_length=32, unique=True)
     user_id: int = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
     verifier: bytes = Field(sa_type=LargeBinary)
-    sealed_private_key: bytes = Field(sa_type=LargeBinary)
+    sealed_private_key: bytes | None = Field(default=None, sa_type=LargeBinary)
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     second_factor_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -98,7 +98,7 @@ def services_on(
         store=MemoryStore(),
         post=SendingTransport() if sends else KeptTransport(),
         instance_key=InstanceKey.generate(),
-        deriver=Deriver(KdfCost(memory_kib=8192, iterations=1, lanes=1), parallel=1),
+        deriver=Deriver(KdfCost(memory_kib=8192, iterations=1, lanes=1)),
         wake_jobs=lambda: None,
     )
 

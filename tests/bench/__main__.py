@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from sqlalchemy import text
 
 from ddsd.keys.instance import InstanceKey
 from ddsd.work import Services
-from tests.bench import filling
+from tests.bench import filling, people
 from tests.bench.client import Answer, Client, median_ms, per_second
 from tests.bench.server import KEY_FILE, make_services
 from tests.builders import SettableClock
@@ -79,6 +79,7 @@ class Bench:
         """Measure everything."""
         self._note("idle (MiB resident)", self._rss())
         await self._logins()
+        await self._people()
         bearer = await self._login("admin1")
         project = await self.world.project("admin1")
         await self._private_key(bearer, project)
@@ -119,6 +120,16 @@ class Bench:
         self._note(
             "login, unknown user (ms)", median_ms(self.times, lambda: login(unknown, fine=401))
         )
+
+    async def _people(self) -> None:
+        self._note_all(people.logins(self.client, self.process.pid, self.times))
+        self._note_all(people.pages(self.client, self.times))
+        self._note_all(await people.registrations(self.world, self.client, self.times))
+        self._note_all(await people.many_members(self.world, self.client, self.times))
+
+    def _note_all(self, figures: Iterable[tuple[str, float]]) -> None:
+        for what, figure in figures:
+            self._note(what, figure)
 
     async def _private_key(self, bearer: str, project: str) -> None:
         ask = partial(self.client.call, "GET", f"/proj/private?project={project}", bearer)

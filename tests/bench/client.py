@@ -21,13 +21,15 @@ class Answer:
     status: int
     body: bytes
     seconds: float
+    first_byte_s: float
 
 
 @dataclass(frozen=True)
 class Client:
-    """Sends requests to one port of this machine."""
+    """Sends requests to one port of this machine, to addresses under ``prefix``."""
 
     port: int
+    prefix: str = "/api/v1"
 
     def call(
         self, method: str, path: str, authorization: str, body: Any = None, *, fine: int = 200
@@ -35,20 +37,22 @@ class Client:
         """Send one request over a connection of its own; fail on another status than ``fine``."""
         sent = b"" if body is None else json.dumps(body).encode()
         head = (
-            f"{method} /api/v1{path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{_HEAD}"
+            f"{method} {self.prefix}{path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{_HEAD}"
             f"Authorization: {authorization}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(sent)}\r\n\r\n"
         )
         begun = time.perf_counter()
         with socket.create_connection(("127.0.0.1", self.port), timeout=120) as connection:
             connection.sendall(head.encode() + sent)
-            answer = b"".join(iter(lambda: connection.recv(1 << 18), b""))
+            first = connection.recv(1 << 18)
+            first_byte_s = time.perf_counter() - begun
+            answer = first + b"".join(iter(lambda: connection.recv(1 << 18), b""))
         seconds = time.perf_counter() - begun
         headers, _, content = answer.partition(b"\r\n\r\n")
         status = int(headers.split(b" ", 2)[1])
         if status != fine:
             raise RuntimeError(f"{method} {path}: {status} {content[:300]!r}")
-        return Answer(status, content, seconds)
+        return Answer(status, content, seconds, first_byte_s)
 
 
 def median_ms(times: int, once: Callable[[], Answer]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,9 @@ from ddsd.keys.hierarchy import new_salt
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
+from ddsd.units.tables import Unit
 from ddsd.users import passwords
+from ddsd.users.tables import User, UserEmail
 from ddsd.work import Services, Work, transaction
 from tests.builders import a_unit, a_user
 from tests.world import EMAIL, PASSWORD
@@ -58,6 +61,23 @@ async def units_of_many(services: Services, counts: tuple[int, ...]) -> None:
                 for (one,) in made
             ]
             await work.session.execute(insert(METADATA.tables["key_wraps"]), wraps)
+
+
+async def members(services: Services, unit_public_id: str, count: int) -> None:
+    """Give a unit so many members more, who have no password yet."""
+    async with transaction(services, System()) as work:
+        unit = Unit.columns()
+        found = await work.session.execute(select(unit.id).where(unit.public_id == unit_public_id))
+        unit_id = int(found.scalar_one())
+        rows = [_member(work, number, unit_id) for number in range(count)]
+        made = await work.session.execute(
+            insert(User).returning(User.columns().id, User.columns().username), rows
+        )
+        emails = [
+            {"user_id": user_id, "email": EMAIL.format(name), "is_primary": True}
+            for user_id, name in made
+        ]
+        await work.session.execute(insert(UserEmail), emails)
 
 
 async def fill_unit(services: Services, admin: str, files: int) -> None:
@@ -144,6 +164,19 @@ def _file(work: Work, project_id: int, folder_id: int, name: str) -> dict[str, A
         "public_key": "B" * 64,
         "checksum": "c" * 64,
         "uploaded_at": work.now,
+    }
+
+
+def _member(work: Work, number: int, unit_id: int) -> dict[str, Any]:
+    name = f"member{number:05d}"
+    return {
+        "uid": uuid.uuid4().hex,
+        "username": name,
+        "username_folded": name,
+        "name": f"Member {number}",
+        "role": Role.UNIT_PERSONNEL,
+        "unit_id": unit_id,
+        "created_at": work.now,
     }
 
 

@@ -49,7 +49,7 @@ def make_services(url: str, state_dir: Path, key: InstanceKey) -> Services:
         store=SigningStore(clock=clock),
         post=KeptTransport(),
         instance_key=key,
-        deriver=Deriver(cost, security.argon2_parallel),
+        deriver=Deriver(cost),
         wake_jobs=lambda: None,
     )
 

@@ -52,12 +52,9 @@ def exclusive(lock_file: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-@pytest.fixture
-def stock_port() -> Iterator[int]:
-    """Give the stock client's port to one test of this machine at a time.
-
-    Mark such tests ``xdist_group("stock-client")`` too, or other workers wait here idly.
-    """
+@contextmanager
+def stock_port_alone() -> Iterator[int]:
+    """Hold the stock client's port for one test, or one module of tests, of this machine at a time."""
     lock_file = Path(tempfile.gettempdir()) / f"ddsd-stock-port-{os.getuid()}.lock"
     with exclusive(lock_file):
         if not is_bindable(STOCK_PORT):
@@ -66,3 +63,13 @@ def stock_port() -> Iterator[int]:
                 pytrace=False,
             )
         yield STOCK_PORT
+
+
+@pytest.fixture
+def stock_port() -> Iterator[int]:
+    """Give the stock client's port to one test of this machine at a time.
+
+    Mark such tests ``xdist_group("stock-client")`` too, or other workers wait here idly.
+    """
+    with stock_port_alone() as port:
+        yield port

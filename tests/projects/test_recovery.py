@@ -14,6 +14,7 @@ from ddsd.db.base import METADATA
 from ddsd.errors import (
     AccessLost,
     AlreadyExists,
+    Busy,
     Forbidden,
     InvalidFields,
     NotFound,
@@ -187,6 +188,18 @@ async def test_a_new_kit_takes_the_place_of_the_old_whose_words_open_nothing(
     async with transaction(unit, member) as work:
         await recovery.restore(work, new.words)
     assert await opens(unit, "admin1", number, uid) == private
+
+
+async def test_a_kit_is_not_replaced_twice_by_one_wish(unit: Services) -> None:
+    old = await make(unit)
+    member, key = await who(unit, "admin1")
+    async with transaction(unit, member) as work:
+        new = await recovery.rotate(work, key, replaces=old.view.uid)
+    with pytest.raises(Busy):
+        async with transaction(unit, member) as work:
+            await recovery.rotate(work, key, replaces=old.view.uid)
+    async with reading(unit, member) as work:
+        assert await recovery.look(work) == new.view
 
 
 async def test_a_revoked_kit_opens_nothing_and_new_projects_do_without(unit: Services) -> None:

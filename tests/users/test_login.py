@@ -80,7 +80,7 @@ async def test_a_password_that_is_changed_during_the_login_no_longer_logs_in(
     services: Services,
 ) -> None:
     user = await somebody(services)
-    deriver = ChangingDeriver(CHEAP, 2)
+    deriver = ChangingDeriver(CHEAP)
     deriver.services, deriver.user_id = services, user.id
     racing = Services(**{**vars(services), "deriver": deriver})
     with pytest.raises(NotAuthenticated, match=login.WRONG):

@@ -44,6 +44,7 @@ EXPECTED = {
     "IncompatibleClient": 403,
     "InvalidFields": 400,
     "InvalidInput": 400,
+    "KeyAtClient": 403,
     "MailRefused": 503,
     "MailUnavailable": 503,
     "MissingField": 400,

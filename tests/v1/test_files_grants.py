@@ -20,7 +20,7 @@ from ddsd.storage.port import May, ScopedKey
 from ddsd.work import Services, reading
 from tests.world import World, make_world
 
-AWAY = "The object store does not answer."
+AWAY = "The object store does not answer. Please try again in a moment."
 
 
 async def grant(world: World, project: str) -> dict[str, Any]:

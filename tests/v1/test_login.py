@@ -47,7 +47,7 @@ class CountingDeriver(Deriver):
     """The real one, which also counts how often and at what cost it is asked."""
 
     def __init__(self, cost: KdfCost = CHEAP) -> None:
-        super().__init__(cost, 2)
+        super().__init__(cost)
         self.runs: list[KdfCost] = []
 
     async def derive(self, password: SecretText, salt: bytes, cost: KdfCost) -> MasterSplit:
@@ -251,7 +251,7 @@ class TestLimits:
     async def test_it_holds_across_a_restart(self, world: World) -> None:
         for _ in range(10):
             await knock(world, "researcher1")
-        services = Services(**{**vars(world.services), "deriver": Deriver(CHEAP, 2)})
+        services = Services(**{**vars(world.services), "deriver": Deriver(CHEAP)})
         restarted = make_world(services, world.clock)
         async with restarted.http:
             assert (await knock(restarted, "researcher1")).status_code == 429

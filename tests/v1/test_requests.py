@@ -20,7 +20,7 @@ from tests.builders import SettableClock
 from tests.services import make_services
 from tests.v1 import endpoints
 from tests.v1.people import begin_maintenance, deactivate, mails, use_app
-from tests.world import PROJECT, World, make_world
+from tests.world import PROJECT, World, make_world, populate
 
 Endpoint = tuple[str, str]
 SECOND_FACTOR = "Two-factor authentication is required! Please check your primary e-mail!"
@@ -290,7 +290,9 @@ class TestBodies:
         self, small: World, edition: str
     ) -> None:
         for method, path in endpoints.EVERY:
-            answer = await small.call(method, path, edition=edition, content=b"x" * (1024**2 + 1))
+            answer = await small.call(
+                method, path, "admin1", edition=edition, content=b"x" * (1024**2 + 1)
+            )
             assert answer.status_code == 413
             assert answer.json() == {"message": "The request is larger than this service accepts."}
 
@@ -299,7 +301,7 @@ class TestBodies:
             for _ in range(3):
                 yield b"x" * 500_000
 
-        answer = await small.call("POST", "/proj/create", content=chunks())
+        answer = await small.call("POST", "/proj/create", "admin1", content=chunks())
         assert answer.status_code == 413
 
     @pytest.fixture
@@ -310,7 +312,9 @@ class TestBodies:
         limited = Settings.model_validate(
             {"instance": {"state_dir": tmp_path}, "listen": {"max_body_mib": 1}}
         )
-        made = make_world(make_services(database, clock, tmp_path, settings=limited), clock)
+        services = make_services(database, clock, tmp_path, settings=limited)
+        await populate(services)
+        made = make_world(services, clock)
         async with made.http:
             yield made
 

@@ -81,6 +81,7 @@ class Page(HTMLParser):
             one.attributes["name"]: one.attributes.get("value", "")
             for one in self.all("input")
             if "name" in one.attributes
+            and (one.attributes.get("type") != "checkbox" or "checked" in one.attributes)
         }
 
     def faults(self) -> Iterator[str]:

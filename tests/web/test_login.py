@@ -132,7 +132,7 @@ class CountingDeriver(Deriver):
     """The real one; it remembers with which cost it was asked."""
 
     def __init__(self) -> None:
-        super().__init__(CHEAP, 2)
+        super().__init__(CHEAP)
         self.costs: list[object] = []
 
     async def derive(self, password: SecretText, salt: bytes, cost: Any) -> MasterSplit:

@@ -9,10 +9,11 @@ import pyotp
 from sqlalchemy import select
 
 from ddsd.access import System
+from ddsd.mail import outbox
 from ddsd.users.tables import User
 from ddsd.work import reading
 from tests.web.pages import look
-from tests.world import PASSWORD, World, make_world
+from tests.world import EMAIL, PASSWORD, World, make_world
 
 
 def another_browser(world: World) -> World:
@@ -51,6 +52,18 @@ async def account(world: World, who: str) -> User:
     async with reading(world.services, System()) as work:
         found = await work.session.execute(select(User).where(User.columns().username == who))
         return found.scalar_one()
+
+
+async def kinds_mailed(world: World, who: str) -> list[str]:
+    """Return the kinds of the letters written to somebody, newest first."""
+    async with reading(world.services, System()) as work:
+        return [one.kind for one in await outbox.listing(work, 1000, EMAIL.format(who))]
+
+
+async def mailed_link(world: World, who: str, kind: str) -> str:
+    """Return the link in the newest letter of a kind to somebody."""
+    letter = await world.newest_mail(EMAIL.format(who), kind)
+    return next(word for word in letter.split() if "#" in word)
 
 
 def app_code(world: World, secret: str) -> str:

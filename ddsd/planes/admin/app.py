@@ -43,6 +43,7 @@ HANDLERS: Final = (
     users.deactivate_user,
     users.reset_second_factor,
     users.new_link,
+    users.delete_user,
     invites.list_invites,
     invites.create_invite,
     invites.delete_invite,

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from ddsd.reception import Reception
 
 EXTENSION: Final = "ddsd.peer"
 
@@ -33,8 +33,8 @@ class Peer:
     gids: frozenset[int]
 
 
-class PeerProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which also tells the application who connected.
+class PeerProtocol(Reception):
+    """The daemon's HTTP protocol, which also tells the application who connected.
 
     Pass it as ``uvicorn.Config(http=PeerProtocol, ws="none")``. The peer is in ``scope["extensions"]``; on a
     connection that has none (TCP) nothing is put there.

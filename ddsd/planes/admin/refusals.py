@@ -41,6 +41,7 @@ STATUSES: Final[Mapping[type[errors.DdsError], int]] = {
     errors.SecondFactorRequired: HTTP_401_UNAUTHORIZED,
     errors.Forbidden: HTTP_403_FORBIDDEN,
     errors.AccessLost: HTTP_403_FORBIDDEN,
+    errors.KeyAtClient: HTTP_403_FORBIDDEN,
     errors.UnknownSubject: HTTP_403_FORBIDDEN,
     errors.IncompatibleClient: HTTP_403_FORBIDDEN,
     errors.TooManyRequests: HTTP_429_TOO_MANY_REQUESTS,

@@ -143,10 +143,10 @@ class Call:
         Raises:
             NotAuthenticated: there is none.
         """
-        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        token = _bearer(self.request)
+        if not token:
             raise NotAuthenticated("No token")
-        return token.strip()
+        return token
 
     def basic(self) -> tuple[str, SecretText]:
         """Return user name and password from the Basic credentials; UTF-8 if they are that, else Latin-1.
@@ -237,17 +237,20 @@ class Call:
 async def provide_call(request: Request[Any, Any, State]) -> Call:
     """Read the whole request. A dependency of every handler of this plane.
 
+    A stranger's body is not read: nothing here asks for one without a token, and it would be held in memory.
+
     Raises:
         IncompatibleClient: on v1, the client's version does not fit (wire contract, section 1).
     """
     edition = Edition(request.scope["path"].split("/")[2])
     if edition is Edition.V1:
         _check_version(request.headers.get(CLIENT_VERSION_HEADER))
+    services: Services = request.app.state.services
     return Call(
-        services=request.app.state.services,
+        services=services,
         edition=edition,
         request=request,
-        raw=await request.body(),
+        raw=await request.body() if sessions.is_ours(services, _bearer(request)) else b"",
         address=request.client.host if request.client else "",
     )
 
@@ -259,6 +262,11 @@ def as_flag(value: object, *, default: bool) -> bool:
     if isinstance(value, str):
         return value.strip().lower() in {"true", "1", "yes", "on"}
     return bool(value)
+
+
+def _bearer(request: Request[Any, Any, State]) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _check_version(version: str | None) -> None:

@@ -144,7 +144,7 @@ async def list_folder(call: NamedDependency[Call]) -> Json:
 async def some_facts(call: NamedDependency[Call]) -> Json:
     """Return what is needed to fetch the files and folders asked for."""
     async with call.reading(Action.DOWNLOAD) as asked:
-        wanted = call.names("files")
+        wanted = list(dict.fromkeys(call.names("files")))
         project = await _downloadable(asked)
         if not wanted:
             raise InvalidInput("No items were requested.")

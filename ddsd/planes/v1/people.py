@@ -211,6 +211,8 @@ async def _request(asked: Asked) -> tuple[Request, Project | None]:
     email, unit = body.get("email"), body.get("unit")
     if not email or not isinstance(email, str):
         raise InvalidInput("Email address required to add or invite.")
+    if email.count("@") != 1:
+        raise InvalidInput("The email address is not valid. It must have exactly one @-sign.")
     request = Request(
         accounts.normal_email(email),
         capacity,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from litestar import get, post
 from litestar.di import NamedDependency
@@ -28,6 +28,9 @@ from ddsd.projects.status import Status
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretBytes
 from ddsd.units.tables import Unit
+
+# Each is a key pair and a letter, in the one transaction that may write.
+_MOST_PEOPLE: Final = 200
 
 
 @post("/proj/create", status_code=200)
@@ -195,6 +198,10 @@ def _people(body: Json) -> list[object]:
         return []
     if not isinstance(wanted, list):
         raise InvalidInput("`users_to_add` is a list of people: {'email': …, 'role': …}.")
+    if len(wanted) > _MOST_PEOPLE:
+        raise InvalidInput(
+            f"At most {_MOST_PEOPLE} people can be added at once. Make the project, then add the others to it."
+        )
     return wanted
 
 

@@ -11,6 +11,7 @@ from ddsd.planes.web import (
     demo_mail,
     forms,
     home,
+    kit,
     login,
     passkeys,
     projects,
@@ -71,6 +72,14 @@ _PAGES = [
     deletion.submit,
     deletion.show_link,
     deletion.confirm,
+    kit.show,
+    kit.complete,
+    kit.show_new,
+    kit.make,
+    kit.show_revoke,
+    kit.revoke,
+    kit.show_restore,
+    kit.restore,
 ]
 _DEMO_PAGES = [demo_mail.listing, demo_mail.letter]
 

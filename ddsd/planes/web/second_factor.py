@@ -175,6 +175,6 @@ def _picture(address: str) -> str:
     written = io.BytesIO()
     segno.make(address, error="m", micro=False).save(
         written, kind="svg", xmldecl=False, svgns=True, omitsize=True, light="#fff", dark="#000",
-        svgclass=None, lineclass=None, title="QR code for the authenticator app", nl=False,
+        svgclass=None, lineclass=None, nl=False,
     )  # fmt: skip
     return written.getvalue().decode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from litestar import get, post
+from litestar import delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.status_codes import HTTP_200_OK
@@ -10,7 +10,7 @@ from litestar.status_codes import HTTP_200_OK
 from ddsd.access import Operator
 from ddsd.contract import admin as wire
 from ddsd.planes.admin import present
-from ddsd.users import accounts, standing
+from ddsd.users import accounts, removal, standing
 from ddsd.users.tables import User
 from ddsd.work import Services, Work, reading, transaction
 
@@ -108,6 +108,22 @@ async def new_link(
     async with transaction(services, operator) as work:
         user = await accounts.find(work, username)
         return present.new_user(await accounts.new_link(work, user))
+
+
+@delete("/users/{username:str}", status_code=HTTP_200_OK)
+async def delete_user(
+    username: FromPath[str],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+    lose_data: FromQuery[bool] = False,
+) -> wire.DeletedUser:
+    """Delete an account; with ``lose_data`` also the last that can open some project."""
+    async with transaction(services, operator) as work:
+        user = await accounts.find(work, username)
+        gone = await removal.delete(work, user, confirmed=lose_data)
+    return wire.DeletedUser(
+        username=gone.username, email=gone.email, role=present.ROLE_WORDS[gone.role]
+    )
 
 
 async def _details(work: Work, user: User) -> wire.UserDetails:

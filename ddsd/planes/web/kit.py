@@ -1,0 +1,147 @@
+"""The pages of a unit's recovery kit: its words are in one answer to one form, and in no other page.
+
+Whoever makes, replaces or revokes one types their password again: a browser left open is not enough for that.
+"""
+
+from __future__ import annotations
+
+import io
+
+import segno
+from litestar import Response, post, route
+
+from ddsd.errors import DdsError, Forbidden
+from ddsd.planes.web import door, forms, refusals
+from ddsd.planes.web.door import Visit, entering
+from ddsd.planes.web.forms import Form
+from ddsd.planes.web.page import SHOWING, WebRequest, go, services_of
+from ddsd.projects import recovery
+from ddsd.projects.recovery import KitView, NewKit
+from ddsd.secret import SecretText
+from ddsd.users import login
+
+
+@route("/recovery-kit", http_method=SHOWING)
+async def show(request: WebRequest) -> Response[str]:
+    """Say whether the unit has a kit, and what it opens."""
+    async with entering(request) as visit:
+        return visit.page("kit.html", kit=await recovery.look(visit.work))
+
+
+@post("/recovery-kit/complete", status_code=200)
+async def complete(request: WebRequest) -> Response[str]:
+    """Let the kit open what the caller opens and it does not."""
+    async with entering(request, changing=True) as visit:
+        await recovery.complete(visit.work, visit.caller.unlock())
+    return go("/recovery-kit")
+
+
+@route("/recovery-kit/new", http_method=SHOWING)
+async def show_new(request: WebRequest) -> Response[str]:
+    """Ask for the password before a kit is made."""
+    return await _ask(request, "kit_new.html", None)
+
+
+@post("/recovery-kit/new", status_code=200)
+async def make(request: WebRequest) -> Response[str]:
+    """Make a kit, or put a new one in the place of the unit's; show the words, this once."""
+    form = await forms.read(request)
+    try:
+        await _prove(request, form)
+        async with entering(request, changing=True) as visit:
+            unlocked, replaces = visit.caller.unlock(), form.text("replaces")
+            made = (
+                await recovery.rotate(
+                    visit.work, unlocked, replaces=replaces, confirmed=_confirmed(form)
+                )
+                if replaces
+                else await recovery.make(visit.work, unlocked)
+            )
+            return _show_words(visit, made)
+    except DdsError as wrong:
+        return await _ask(request, "kit_new.html", wrong)
+
+
+@route("/recovery-kit/revoke", http_method=SHOWING)
+async def show_revoke(request: WebRequest) -> Response[str]:
+    """Ask for the password before the kit is revoked."""
+    return await _ask(request, "kit_revoke.html", None)
+
+
+@post("/recovery-kit/revoke", status_code=200)
+async def revoke(request: WebRequest) -> Response[str]:
+    """Revoke the unit's kit."""
+    form = await forms.read(request)
+    try:
+        await _prove(request, form)
+        async with entering(request, changing=True) as visit:
+            await recovery.revoke(visit.work, confirmed=_confirmed(form))
+    except DdsError as wrong:
+        return await _ask(request, "kit_revoke.html", wrong)
+    return go("/recovery-kit")
+
+
+@route("/recovery-kit/restore", http_method=SHOWING)
+async def show_restore(request: WebRequest) -> Response[str]:
+    """Ask for the words."""
+    return await _ask(request, "kit_restore.html", None)
+
+
+@post("/recovery-kit/restore", status_code=200)
+async def restore(request: WebRequest) -> Response[str]:
+    """Restore access with the words that were typed; they are not in the answer, whatever it says."""
+    form = await forms.read(request)
+    try:
+        async with entering(request, changing=True) as visit:
+            done = await recovery.restore(
+                visit.work, form.secret("words"), everyone=form.text("everyone") == "yes"
+            )
+            return visit.page("kit_restored.html", done=done)
+    except DdsError as wrong:
+        return await _ask(request, "kit_restore.html", wrong)
+
+
+async def _ask(request: WebRequest, template: str, wrong: DdsError | None) -> Response[str]:
+    async with entering(request) as visit:
+        kit: KitView | None = await recovery.look(visit.work)
+        return visit.page(
+            template,
+            status=refusals.status_of(wrong) if wrong else 200,
+            headers=refusals.headers_of(wrong) if wrong else {},
+            kit=kit,
+            problems=refusals.problems_of(wrong) if wrong else {},
+            must_confirm=isinstance(wrong, Forbidden),
+        )
+
+
+async def _prove(request: WebRequest, form: Form) -> None:
+    async with entering(request) as visit:
+        await recovery.look(visit.work)  # who has to do with kits at all
+        caller = visit.caller
+    await login.prove_again(
+        services_of(request), caller, form.secret("current"), door.address_of(request)
+    )
+
+
+def _confirmed(form: Form) -> bool:
+    return form.text("confirmed") == "yes"
+
+
+def _show_words(visit: Visit, made: NewKit) -> Response[str]:
+    return visit.page(
+        "kit_words.html",
+        kit=made.view,
+        unit=made.unit,
+        words=made.words.text().split(),
+        picture=_picture(made.words),
+    )
+
+
+def _picture(words: SecretText) -> str:
+    """Return the words as a QR code: an SVG element without any style or script, which the policy of pages allows."""
+    written = io.BytesIO()
+    segno.make(words.text(), error="m", micro=False).save(
+        written, kind="svg", xmldecl=False, svgns=True, omitsize=True, light="#fff", dark="#000",
+        svgclass=None, lineclass=None, nl=False,
+    )  # fmt: skip
+    return written.getvalue().decode()

@@ -1,0 +1,220 @@
+"""Logging in without sending the password: the client derives, proves ``auth``, and opens its private key itself.
+
+Invariant: neither password nor ``kek`` comes near this module, so a session that begins here holds no private key. What
+is answered about an account, and what is done for it, does not tell whether it exists.
+Derivation: docs/formats.md. Why so: docs/decisions/0009-login-without-the-password.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import func, select
+
+from ddsd.access import Nobody
+from ddsd.audit import trail
+from ddsd.errors import Conflict, Forbidden, InvalidInput, NotAuthenticated
+from ddsd.keys import hierarchy
+from ddsd.keys.hierarchy import SALT_BYTES, KdfCost
+from ddsd.notices import maintenance
+from ddsd.secret import SecretBytes
+from ddsd.users import limits, login, passwords, sessions
+from ddsd.users.login import PasswordAccepted
+from ddsd.users.sessions import Caller
+from ddsd.users.tables import SecondFactor, User
+from ddsd.work import Services, Work, reading, transaction
+
+_TOO_MANY: Final = "Too many authentication requests in one hour"
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """What a client derives with: the salt (16 bytes or more) and the cost."""
+
+    salt: bytes
+    cost: KdfCost
+
+
+@dataclass(frozen=True)
+class Rederived:
+    """The same password under a new salt and cost: ``auth`` (32 bytes), the private key sealed anew (62 bytes)."""
+
+    by: Derivation
+    auth: SecretBytes
+    wrapped_private_key: bytes
+
+
+async def derivation(services: Services, username: str, address: str) -> Derivation:
+    """Return what an account's password is derived with; for a name without a password, what cannot be told from it.
+
+    Args:
+        services: the process's services.
+        username: compared exactly; without NUL.
+        address: the client's, for limits.
+
+    Raises:
+        TooManyRequests: too many questions about this account from this address, or from this address.
+    """
+    await _spend_question(services, username, address)
+    place = services.instance_key.derive(f"place of nobody {username}").reveal()[:16].hex()
+    async with reading(services, Nobody()) as work:
+        user = await _named(work, username)
+        neighbour = await _neighbour(work, place)
+    decoy = _decoy(services, username, neighbour)
+    return decoy if user is None else _derivation_of(user) or decoy
+
+
+async def check(
+    services: Services, username: str, auth: SecretBytes, address: str, *, agent: str = ""
+) -> PasswordAccepted:
+    """Take the first step of a login by ``auth``; mail a code where that is the second factor.
+
+    Args:
+        services: the process's services.
+        username: compared exactly; without NUL.
+        auth: what the client derived, 32 bytes.
+        address: the client's, for limits and for the list of sessions.
+        agent: what the client calls itself, for the list of sessions.
+
+    Raises:
+        TooManyRequests: too many attempts on this account from this address, or from this address; those that send
+            the password count as well.
+        NotAuthenticated: unknown account, wrong ``auth``, or no password set yet.
+        Forbidden: the account is deactivated.
+        UnderMaintenance: only super admins may log in now.
+        MailUnavailable: the code could not be mailed.
+    """
+    await login.spend_attempt(services, username, address)
+    async with reading(services, Nobody()) as work:
+        user = await _named(work, username)
+    nobodys = services.instance_key.derive("verifier of nobody").reveal()
+    proven = hierarchy.auth_matches(auth, (user and user.auth_verifier) or nobodys)
+    if user is None or not proven:
+        raise NotAuthenticated(login.WRONG)
+    if not user.active:
+        raise Forbidden("Your account has been deactivated. You cannot use the DDS.")
+    token = await _begin(services, user, address, agent)
+    if user.second_factor is SecondFactor.MAIL:
+        await login.mail_code(services, user)
+    return PasswordAccepted(token, user.second_factor)
+
+
+def wanted_cost(services: Services, user: User) -> KdfCost | None:
+    """Return the cost a client should derive anew with; ``None`` if the account's is what is configured."""
+    current = _derivation_of(user)
+    wanted = services.deriver.cost
+    return wanted if current is not None and current.cost != wanted else None
+
+
+async def follow_cost(
+    services: Services, token: str, auth_before: SecretBytes, anew: Rederived
+) -> None:
+    """Store the same password under the configured cost, as the client derived it; key pair and sessions stay.
+
+    That the new blob opens cannot be checked here: a client opens it before it sends it.
+
+    Args:
+        services: the process's services; attempts are counted in a transaction of their own.
+        token: a session's.
+        auth_before: what follows from the password under the salt and cost stored now.
+        anew: what is to be stored.
+
+    Raises:
+        NotAuthenticated: the token is good for nothing, or ``auth_before`` is wrong.
+        TooManyRequests: too many attempts.
+        InvalidInput: another cost than the configured one, or no blob of the right form.
+        Conflict: the account has the configured cost already.
+    """
+    async with reading(services, Nobody()) as work:
+        caller = await _full(work, token)
+    await login.spend_attempt(services, caller.user.username, caller.session.address)
+    async with transaction(services, caller.member) as work:
+        user = (await _full(work, token)).user
+        await work.session.refresh(user, with_for_update=True)
+        _check_rederived(services, user, auth_before, anew)
+        user.wrapped_private_key = anew.wrapped_private_key
+        passwords.store_proof(user, anew.auth, anew.by.salt, anew.by.cost)
+        trail.record(work, "user.follow_cost", user.username)
+
+
+def _check_rederived(
+    services: Services, user: User, auth_before: SecretBytes, anew: Rederived
+) -> None:
+    if not hierarchy.auth_matches(auth_before, user.auth_verifier or b""):
+        raise NotAuthenticated(login.WRONG)
+    if wanted_cost(services, user) is None:
+        raise Conflict("The account's password is stored at the configured cost already.")
+    if anew.by.cost != services.deriver.cost:
+        raise InvalidInput("Derive with the cost that this service asks for.")
+    if len(anew.by.salt) < SALT_BYTES or not hierarchy.is_user_key(anew.wrapped_private_key):
+        raise InvalidInput("The salt or the sealed private key is not of the form described.")
+
+
+async def _full(work: Work, token: str) -> Caller:
+    caller = await sessions.find(work, token)
+    sessions.require_second_factor(caller)
+    return caller
+
+
+async def _begin(services: Services, user: User, address: str, agent: str) -> str:
+    async with transaction(services, Nobody()) as work:
+        await maintenance.require_open(work, user.role)
+        current = await work.session.get(User, user.id)
+        if current is None or current.auth_verifier != user.auth_verifier:
+            raise NotAuthenticated(login.WRONG)
+        return await sessions.start(work, current, None, address, agent=agent)
+
+
+async def _named(work: Work, username: str) -> User | None:
+    found = await work.session.execute(select(User).where(User.columns().username == username))
+    return found.scalar_one_or_none()
+
+
+async def _neighbour(work: Work, place: str) -> User | None:
+    """Return the account with a password whose uid is next to ``place``: a stable choice that follows no name."""
+    users = User.columns()
+    lowest = select(func.min(users.uid)).where(users.auth_verifier.is_not(None))
+    found = await work.session.execute(
+        select(User).where(
+            users.uid
+            == func.coalesce(
+                lowest.where(users.uid >= place).scalar_subquery(), lowest.scalar_subquery()
+            )
+        )
+    )
+    return found.scalar_one_or_none()
+
+
+def _decoy(services: Services, username: str, neighbour: User | None) -> Derivation:
+    """Return a derivation for nobody; its cost and its changes are those of a real account.
+
+    With the configured cost, and never another salt, decoys would stand out among accounts that still have an older
+    cost, and among those whose password changes.
+    """
+    beside = _derivation_of(neighbour) if neighbour else None
+    cost = beside.cost if beside else services.deriver.cost
+    purpose = f"salt of nobody {username} {beside.salt.hex() if beside else ''}"
+    return Derivation(services.instance_key.derive(purpose).reveal()[:SALT_BYTES], cost)
+
+
+def _derivation_of(user: User) -> Derivation | None:
+    if user.kdf_salt is None:
+        return None
+    return Derivation(
+        user.kdf_salt, KdfCost(user.kdf_memory_kib, user.kdf_iterations, user.kdf_lanes)
+    )
+
+
+async def _spend_question(services: Services, username: str, address: str) -> None:
+    security, hour = services.settings.security, timedelta(hours=1)
+    await limits.spend(
+        services,
+        limits.Budget(
+            ("login-start", username, address), security.logins_per_hour, hour, _TOO_MANY
+        ),
+        limits.Budget(
+            ("login-start-address", address), security.logins_per_hour_per_address, hour, _TOO_MANY
+        ),
+    )
