@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import uuid
+
 import httpx
 
 from tests.e2e.instance import Instance
+from tests.parts.browser import Window
 from tests.world import PROJECT, VERSION, basic
 
 GOOD = "Wellen-und-Strand-7"
@@ -26,6 +30,37 @@ def link_for_new_account(demo: Instance, username: str) -> str:
         "researcher",
     )
     return str(made["link"])
+
+
+def somebody(demo: Instance) -> str:
+    """Make an account whose password is :data:`GOOD`; return its username."""
+    username = a_name()
+    code = link_for_new_account(demo, username).partition("#")[2]
+    with httpx.Client(base_url=f"http://127.0.0.1:{demo.port}", timeout=30) as http:
+        token = re.search(r'name="_csrf_token" value="([^"]+)"', http.get("/set-password").text)
+        assert token
+        fields = {"_csrf_token": token[1], "code": code, "password": GOOD, "again": GOOD}
+        http.post("/set-password", data=fields).raise_for_status()
+    return username
+
+
+def give_password(window: Window, username: str, password: str = GOOD) -> None:
+    """Take the first step of a login by clicking."""
+    window.go("/login")
+    window.fill(Username=username, Password=password)
+    window.press("Continue")
+
+
+def log_in_by_clicking(window: Window, demo: Instance, username: str, password: str = GOOD) -> None:
+    """Log in with a mailed code."""
+    give_password(window, username, password)
+    window.fill(**{"One-time_code": demo.code_of(username)})
+    window.press("Log in")
+
+
+def a_name() -> str:
+    """Return a username that nobody has."""
+    return f"person_{uuid.uuid4().hex[:8]}"
 
 
 def invite(demo: Instance, address: str) -> None:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
-
 import pytest
 
-from tests.browser.people import GOOD, invite, link_for_new_account, newest_letter
+from tests.browser.people import GOOD, a_name, invite, link_for_new_account, newest_letter
 from tests.e2e.instance import Instance
 from tests.parts.browser import Chromium, Window
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow]
-
-
-def a_name() -> str:
-    return f"person_{uuid.uuid4().hex[:8]}"
 
 
 def test_the_first_page(window: Window) -> None:

@@ -112,7 +112,8 @@ class Window:
             for scheme in ("light", "dark"):
                 self.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
                 self._photograph(f"{name}-{width}-{scheme}")
-                assert self._violations() == [], f"{name}, {width}, {scheme}"
+                found = self._violations()
+                assert found == [], f"{name}, {width}, {scheme}: {found}"
             assert self._overflow() <= 0, f"{name} is wider than a {width}"
         self._resize(DESKTOP)
         self.page.emulate_media(color_scheme="light")
