@@ -32,6 +32,7 @@ from ddsd.db import revision
 from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError, DatabaseUnavailable, DdsError, TooLarge
 from ddsd.jobs.runner import JobRunner
+from ddsd.keys import instance_check
 from ddsd.log import AsgiApp, Message, Receive, RequestLog, Scope, Send
 from ddsd.settings import Listen
 from ddsd.work import Services
@@ -85,7 +86,8 @@ async def serve(services: Services, apps: Planes | None = None) -> None:
         apps: the planes; ``None`` means :func:`planes`.
 
     Raises:
-        ConfigurationError: the database's revision, the admin group or an address does not fit.
+        ConfigurationError: the database's revision, the instance key, the admin group or an address
+            does not fit.
         DaemonFailed: a part does not start, a listener is taken, or a plane ended by itself.
     """
     notify = Notifier.of(os.environ)
@@ -109,6 +111,7 @@ async def _start(
     listen = services.settings.listen
     with _starting("the database"):
         await revision.require_head(services.database)
+        await instance_check.require_same_key(services.database, services.instance_key)
     with _starting("the admin socket"):
         admin_socket = stack.enter_context(admin_listener(listen))
     public_socket = stack.enter_context(public_listener(listen))

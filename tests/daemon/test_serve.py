@@ -224,6 +224,22 @@ def test_a_bad_instance_key_is_refused(place: Place, text: str) -> None:
     assert text not in refused.stderr
 
 
+def test_another_instance_key_than_the_databases_is_refused(place: Place, start: Start) -> None:
+    daemon = start().ready()
+    daemon.tell(signal.SIGTERM)
+    assert daemon.exit_code() == 0
+    right = place.key.read_bytes()
+    place.key.unlink()
+    assert place.run("new-instance-key", str(place.key), config=False).returncode == 0
+    refused = place.run("serve")
+    assert refused.returncode == 78
+    assert "instance.key_file is not the key this database was made with" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not place.socket.exists()
+    place.key.write_bytes(right)
+    start().ready(times=2)
+
+
 @pytest.fixture
 def systemd(tmp_path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
