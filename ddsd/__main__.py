@@ -81,10 +81,11 @@ def check_config(
 ) -> None:
     """Show the configuration that is in effect, and everything that is wrong with it."""
     from ddsd import bootstrap
-    from ddsd.settings import load
+    from ddsd.settings import load, sources
 
     try:
         settings = load(config)
+        typer.echo(f"# read: {', '.join(sources(config))}", err=as_json)
         typer.echo(settings.model_dump_json(indent=2) if as_json else _as_lines(settings))
         bootstrap.check(settings)
     except ConfigurationError as wrong:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
-import grp
 import ipaddress
 import os
+import pwd
 import signal
 import socket
 import stat
@@ -409,8 +409,9 @@ def admin_listener(listen: Listen) -> Iterator[socket.socket]:
         DaemonFailed: another daemon has the socket.
     """
     path = listen.admin_socket
-    group = _group_id(listen.admin_group)
-    _make_directory(path.parent, group)
+    group = bootstrap.admin_group_id(listen.admin_group)
+    with _explaining_directory(listen):
+        _make_directory(path.parent, group, listen.admin_group)
     with (
         _locked(path.with_name(path.name + ".lock"), path),
         socket.socket(socket.AF_UNIX) as listener,
@@ -429,19 +430,41 @@ def admin_listener(listen: Listen) -> Iterator[socket.socket]:
             path.unlink(missing_ok=True)
 
 
-def _group_id(name: str) -> int | None:
+def _make_directory(directory: Path, group: int | None, name: str) -> None:
+    """Make the socket's directory if there is none, and if that goes well as a whole."""
+    if not directory.is_dir():
+        directory.mkdir(parents=True)
+        try:
+            _give_to(directory, group, name)
+            directory.chmod(DIRECTORY_MODE)
+        except BaseException:
+            directory.rmdir()
+            raise
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _user_name() -> str:
     try:
-        return grp.getgrnam(name).gr_gid if name else None
-    except KeyError:
-        raise ConfigurationError(f"listen.admin_group: there is no group {name}") from None
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container may run as a number
+        return str(os.geteuid())
 
 
-def _make_directory(directory: Path, group: int | None) -> None:
-    if directory.is_dir():
-        return
-    directory.mkdir(parents=True)
-    _give_to(directory, group, "")
-    directory.chmod(DIRECTORY_MODE)
+@contextmanager
+def _explaining_directory(listen: Listen) -> Iterator[None]:
+    """Say how to make the socket's directory where this user may not."""
+    try:
+        yield
+    except OSError as wrong:
+        directory = listen.admin_socket.parent
+        user = _user_name()
+        group = listen.admin_group or user
+        raise ConfigurationError(
+            f"listen.admin_socket: {directory} cannot be made or written to by {user}"
+            f" ({wrong.strerror}); as root, run:"
+            f" install -d -m 0750 -o {user} -g {group} {directory}"
+        ) from wrong
 
 
 def _give_to(path: Path, group: int | None, name: str) -> None:

@@ -69,6 +69,7 @@ def test_the_configuration_is_shown_with_what_was_set(place: Place) -> None:
     shown = place.run("check-config")
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
+    assert lines[0] == f"# read: {place.config}"
     assert f"listen.port = {place.port}  # set" in lines
     assert "database.pool_size = 10" in lines
     assert place.key.read_text().strip() not in shown.stdout
@@ -87,6 +88,25 @@ def test_every_problem_of_the_configuration_is_named(place: Place) -> None:
     assert "DDSD_LISTEN__PORT: listen.port" in refused.stderr
     assert "DDSD_LOG__COLOUR: unknown key log.colour" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_what_the_machine_lacks_is_a_problem_of_the_configuration(place: Place) -> None:
+    refused = place.run(
+        "check-config",
+        DDSD_INSTANCE__STATE_DIR="/proc/nowhere",
+        DDSD_LISTEN__ADMIN_GROUP="no-such-group",
+    )
+    assert refused.returncode == 1
+    assert "DDSD_INSTANCE__STATE_DIR, DDSD_LISTEN__ADMIN_GROUP" in refused.stdout.splitlines()[0]
+    assert "instance.state_dir: /proc may not be written to by this user" in refused.stderr
+    assert "groupadd --system no-such-group" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_without_any_configuration_nothing_is_made(place: Place, command: str) -> None:
+    refused = place.run(command, config=False)
+    assert refused.returncode == 78
+    assert "--config" in refused.stderr
 
 
 @pytest.mark.parametrize("text", ["0" * 64, "short"])
