@@ -90,7 +90,10 @@ def test_the_table_of_expectations_is_about_refusals_that_exist() -> None:
 
 
 def test_field_errors_keep_their_fields_name() -> None:
-    assert wire.body_of(errors.InvalidFields({"pi": ["a", "b"]})) == {"pi": ["a", "b"]}
+    wrong = errors.InvalidFields({"pi": ["a", "b"], "title": ["c"]})
+    fields = {"pi": ["a", "b"], "title": ["c"]}
+    assert wire.body_of(wrong) == {**fields, "message": "pi: a b; title: c"}
+    assert wire.body_of(wrong, fields_alone=True) == fields
     missing = errors.MissingField("project", "Project ID required.")
     assert wire.body_of(missing) == {"project": {"message": "Project ID required."}}
 

@@ -39,9 +39,9 @@ def build() -> list[Router]:
     ]
 
 
-def refuse(_request: Request[Any, Any, State], error: DdsError) -> Response[Json]:
+def refuse(request: Request[Any, Any, State], error: DdsError) -> Response[Json]:
     """Answer a refusal of the domain."""
-    return refusal(error)
+    return refusal(error, fields_alone=request.url.path.endswith("/proj/create"))
 
 
 def refuse_http(_request: Request[Any, Any, State], error: HTTPException) -> Response[Json]:
