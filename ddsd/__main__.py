@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ddsd import __version__
-from ddsd.errors import ConfigurationError, DdsError
+from ddsd.errors import ConfigurationError, DatabaseUnavailable, DdsError
 
 if TYPE_CHECKING:
     from ddsd.settings import Settings
@@ -69,8 +69,14 @@ def serve(config: ConfigOption = None) -> None:
 @app.command()
 def migrate(config: ConfigOption = None) -> None:
     """Bring the database to the revision this version needs. Make a backup before."""
+    from ddsd import bootstrap
+
     settings = _configured(config)
-    before, after = asyncio.run(_migrate(settings))
+    try:
+        before, after = asyncio.run(_migrate(settings))
+    except DatabaseUnavailable as wrong:
+        _complain(bootstrap.why_not_opened(settings, wrong))
+        raise typer.Exit(FAILED) from wrong
     typer.echo(f"{settings.database_url}: {before or 'empty'} → {after}")
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
-from ddsd.errors import ConfigurationError
+from ddsd.errors import ConfigurationError, DatabaseUnavailable
 from ddsd.files import grants
 from ddsd.jobs import housekeeping
 from ddsd.jobs.runner import Handler, JobRunner, Pace
@@ -171,6 +171,15 @@ def database(settings: Settings, password: SecretText | None = None) -> Database
         return Database(settings.database_url, password, section.pool_size)
     except OSError as wrong:
         raise ConfigurationError(f"database.url: {wrong.filename}: {wrong.strerror}") from wrong
+
+
+def why_not_opened(settings: Settings, wrong: DatabaseUnavailable) -> str:
+    """Say to an operator why the database cannot be used, and where to look."""
+    where = "database.url" if settings.database.url else "instance.state_dir"
+    if settings.database_url.startswith("postgresql"):
+        where = "database.url and database.password_file"
+    why = wrong.facts.get("why", wrong.message)
+    return f"the database {settings.database_url} cannot be used: {why}. See {where}."
 
 
 def job_runner(services: Services) -> JobRunner:

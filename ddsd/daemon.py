@@ -34,7 +34,7 @@ from ddsd.errors import ConfigurationError, DatabaseUnavailable, DdsError, TooLa
 from ddsd.jobs.runner import JobRunner
 from ddsd.keys import instance_check
 from ddsd.log import AsgiApp, Message, Receive, RequestLog, Scope, Send
-from ddsd.settings import Listen
+from ddsd.settings import Listen, Settings
 from ddsd.work import Services
 
 SOCKET_MODE: Final = 0o660
@@ -109,7 +109,7 @@ async def _start(
     services: Services, apps: Planes | None, stack: AsyncExitStack
 ) -> tuple[Sequence[PlaneServer], JobRunner]:
     listen = services.settings.listen
-    with _starting("the database"):
+    with _opening(services.settings):
         await revision.require_head(services.database)
         await instance_check.require_same_key(services.database, services.instance_key)
     with _starting("the admin socket"):
@@ -139,6 +139,15 @@ async def _start(
 async def _close(services: Services) -> None:
     services.deriver.close()
     await services.database.close()
+
+
+@contextmanager
+def _opening(settings: Settings) -> Iterator[None]:
+    """Say what the database's driver says, and which setting to look at."""
+    try:
+        yield
+    except DatabaseUnavailable as wrong:
+        raise DaemonFailed(bootstrap.why_not_opened(settings, wrong)) from wrong
 
 
 @contextmanager

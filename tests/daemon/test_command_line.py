@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -107,6 +108,28 @@ def test_without_any_configuration_nothing_is_made(place: Place, command: str) -
     refused = place.run(command, config=False)
     assert refused.returncode == 78
     assert "--config" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_database_that_is_none_is_named_in_the_drivers_words(place: Place, command: str) -> None:
+    place.database.write_text("rubbish " * 1000)
+    refused = place.run(command)
+    assert refused.returncode == 1
+    said = refused.stderr.splitlines()[-1]
+    assert said == (
+        f"ddsd: the database sqlite:///{place.database} cannot be used: file is not a database."
+        " See instance.state_dir."
+    )
+    assert "sqlalche.me" not in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_an_absent_database_of_postgresql_is_named(place: Place, postgres_url: str) -> None:
+    absent = urlsplit(postgres_url)._replace(path="/absent").geturl()
+    refused = place.run("migrate", DDSD_DATABASE__URL=absent)
+    assert refused.returncode == 1
+    assert "does not exist. See database.url and database.password_file." in refused.stderr
+    assert "sqlalche.me" not in refused.stderr
 
 
 @pytest.mark.parametrize("text", ["0" * 64, "short"])
