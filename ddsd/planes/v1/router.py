@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from ddsd.errors import DdsError
-from ddsd.planes.v1 import account, files, notices, projects
+from ddsd.planes.v1 import account, files, later, notices, projects
 from ddsd.planes.v1.call import Edition, provide_call
 from ddsd.planes.v1.wire import Json, refusal
 
@@ -27,7 +27,7 @@ _OWN_WORDS = {
 
 def build() -> list[Router]:
     """Return one router per edition, with the same handlers."""
-    routes = [*account.ROUTES, *notices.ROUTES, *projects.ROUTES, *files.ROUTES]
+    routes = [*account.ROUTES, *notices.ROUTES, *projects.ROUTES, *files.ROUTES, *later.ROUTES]
     return [
         Router(
             path=f"/api/{edition}",
