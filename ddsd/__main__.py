@@ -30,10 +30,20 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=(
+        "Exit codes: 0 done; 1 failed; 2 the command line cannot be understood; 78 the configuration,"
+        " the instance key or the database's revision does not fit."
+    ),
 )
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", help="The configuration file [default: /etc/ddsd/ddsd.toml]"),
+    typer.Option(
+        "--config",
+        help="The configuration file.",
+        show_default="/etc/ddsd/ddsd.toml",
+        metavar="FILE",
+    ),
 ]
 
 

@@ -51,6 +51,10 @@ class DaemonFailed(Exception):
     """The daemon could not start, or lost a part it cannot be without; the message says which."""
 
 
+class PortTaken(DaemonFailed):
+    """Another program listens where the public plane would."""
+
+
 @dataclass(frozen=True)
 class Planes:
     """Both applications, and the protocol class that tells the admin plane who connected."""
@@ -388,7 +392,8 @@ def public_listener(listen: Listen) -> Iterator[socket.socket]:
         try:
             listener.bind((listen.address, listen.port))
         except OSError as wrong:
-            raise DaemonFailed(_why_not_bound(wrong, listen)) from wrong
+            kind = PortTaken if wrong.errno == errno.EADDRINUSE else DaemonFailed
+            raise kind(_why_not_bound(wrong, listen)) from wrong
         yield listener
 
 

@@ -19,6 +19,11 @@ def test_the_version_is_told(place: Place) -> None:
     assert place.run("--version", config=False).stdout == f"ddsd {__version__}\n"
 
 
+def test_help_tells_the_usual_configuration_file_and_the_exit_codes(place: Place) -> None:
+    assert "78" in place.run("-h", config=False).stdout
+    assert "/etc/ddsd/ddsd.toml" in place.run("serve", "-h", config=False).stdout
+
+
 def test_wrong_usage_exits_2(place: Place) -> None:
     assert place.run("dance", config=False).returncode == 2
 

@@ -9,6 +9,7 @@ from litestar.params import FromQuery, JSONBody
 from ddsd.access import Operator
 from ddsd.contract import admin as wire
 from ddsd.planes.admin import present
+from ddsd.projects import overview
 from ddsd.users import accounts
 from ddsd.work import Services, reading, transaction
 
@@ -21,6 +22,8 @@ async def list_users(
 ) -> list[wire.User]:
     """List every account, or those of one unit."""
     async with reading(services, operator) as work:
+        if unit is not None:
+            await overview.require_unit(work, unit)
         return [
             present.user(account, email, unit_id)
             for account, email, unit_id in await accounts.listing(work, unit)
