@@ -50,6 +50,8 @@ SAMPLES: Final[Mapping[str, Mapping[str, str]]] = {
     "password_changed": {"username": "kim"},
     "second_factor_changed": {"username": "kim", "now": "an authenticator app"},
     "second_factor_reset": {"username": "kim"},
+    "security_notice": {"username": "kim", "change": "The passkey “Laptop” was added."},
+    "recovery_code_used": {"username": "kim", "left": "9"},
     "motd": {"text": "On Sunday the service is closed from 8:00 to 10:00 UTC."},
     "usage_available": {"month": "2026-11"},
     "usage_failed": {"month": "2026-11", "why": _WHY},

@@ -27,6 +27,8 @@ WRONG: Final = "Missing or incorrect credentials"
 _LONGEST_PASSWORD: Final = 1024
 # An account may be stored anew while Argon2id runs: by a new password, or by a new cost at a login beside this one.
 _LOOKS: Final = 2
+Check = Callable[[Work, Caller], Awaitable[None]]
+"""What a second factor is held against: refuses with ``NotAuthenticated`` what is not right, uses up what is."""
 _Begin = Callable[[Work, User, Unlocked], Awaitable[str]]
 
 
@@ -143,15 +145,32 @@ async def check_second_factor(
     async with reading(services, Nobody()) as work:
         caller = await sessions.find(work, token)
     method = _method(caller.user, mailed=mailed, app=app)
-    await _spend_code(services, caller)
-    async with transaction(services, caller.member) as work:
-        again = await sessions.find(work, token)
+
+    async def check(work: Work, again: Caller) -> None:
         if method is SecondFactor.MAIL:
             await codes.check_mailed(work, again.user, mailed or "")
         else:
             await codes.check_app(work, again.user, app or "")
-        trail.record(work, "session.start", again.user.username, address=again.session.address)
-        return await sessions.complete(work, again)
+
+    return await _finish(services, caller, token, method.value, check)
+
+
+async def pass_second_factor(services: Services, token: str, factor: str, check: Check) -> str:
+    """Take the second step with another factor than a code; return the session token.
+
+    Args:
+        services: the process's services; attempts are counted in a transaction of their own.
+        token: the partial token.
+        factor: its name, for the audit log.
+        check: what it is held against, in the transaction that opens the session.
+
+    Raises:
+        NotAuthenticated: the token is wrong or too old, or ``check`` refused.
+        TooManyRequests: too many were tried; they are counted together with codes.
+    """
+    async with reading(services, Nobody()) as work:
+        caller = await sessions.find(work, token)
+    return await _finish(services, caller, token, factor, check)
 
 
 async def mail_code(services: Services, user: User) -> None:
@@ -181,6 +200,21 @@ async def primary_email(work: Work, user_id: int) -> str:
         select(table.email).where(table.user_id == user_id, table.is_primary)
     )
     return str(found.scalar_one())
+
+
+async def _finish(services: Services, caller: Caller, token: str, factor: str, check: Check) -> str:
+    await _spend_code(services, caller)
+    async with transaction(services, caller.member) as work:
+        again = await sessions.find(work, token)
+        await check(work, again)
+        trail.record(
+            work,
+            "session.start",
+            again.user.username,
+            address=again.session.address,
+            factor=factor,
+        )
+        return await sessions.complete(work, again)
 
 
 async def _account(services: Services, username: str) -> User | None:

@@ -26,6 +26,8 @@ SUBJECTS: Final = {
     "reset_password": "WARNING! Password Reset Request for Sequencing Core",
     "access_lost_admin": "WARNING! A Unit Admin has lost access",
     "password_changed": "Your password was changed in the Sequencing Core",
+    "security_notice": "The ways to log in to your account in the Sequencing Core have changed",
+    "recovery_code_used": "A recovery code of your account in the Sequencing Core was used",
     "second_factor_changed": "Your second factor was changed in the Sequencing Core",
     "second_factor_reset": "Your second factor was reset in the Sequencing Core",
     "motd": "Important Information: Data Delivery System",

@@ -35,7 +35,7 @@ async def test_a_login_is_recorded_with_where_it_came_from(services: Services) -
     async with reading(services, System()) as work:
         [entry] = (await work.session.execute(select(AuditEntry))).scalars()
     assert (entry.action, entry.subject) == ("session.start", user.username)
-    assert json.loads(entry.facts) == {"address": "192.0.2.7"}
+    assert json.loads(entry.facts) == {"address": "192.0.2.7", "factor": "HOTP"}
 
 
 async def test_a_wrong_password_leaves_no_session_and_no_code(services: Services) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from litestar import Response, post, route
 
+from ddsd.audit import trail
 from ddsd.errors import DdsError
 from ddsd.planes.web import door, forms, refusals
 from ddsd.planes.web.door import entering
@@ -68,8 +69,9 @@ async def end_session(request: WebRequest) -> Response[str]:
     """End one login, which may be this one."""
     form = await forms.read(request)
     async with entering(request, changing=True) as visit:
-        user_id = visit.caller.user.id
-        await sessions.end_one(visit.work, user_id, form.text("session"), "logged out")
+        user, uid = visit.caller.user, form.text("session")
+        if await sessions.end_one(visit.work, user.id, uid, "logged out"):
+            trail.record(visit.work, "session.end", user.username, session=uid)
     return go("/account")
 
 

@@ -1,4 +1,4 @@
-"""The style sheet, the script and the icon: read once from the package, served under a name that changes with them."""
+"""The style sheet, the scripts and the icon: read once from the package, served under a name that changes with them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _read(name: str) -> _Asset:
     return _Asset(content, _TYPES[name.rpartition(".")[2]], f"/assets/{name}?v={version}")
 
 
-_ASSETS: Final = {name: _read(name) for name in ("site.css", "site.js", "icon.svg")}
+_ASSETS: Final = {name: _read(name) for name in ("site.css", "site.js", "passkey.js", "icon.svg")}
 
 
 def address_of(name: str) -> str:

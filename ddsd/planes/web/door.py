@@ -19,8 +19,9 @@ from ddsd import log
 from ddsd.access import Nobody
 from ddsd.errors import Forbidden, NotAuthenticated, SecondFactorRequired
 from ddsd.planes.web import forms
+from ddsd.planes.web.forms import Form
 from ddsd.planes.web.page import WebRequest, go, page, services_of
-from ddsd.users import sessions
+from ddsd.users import login, sessions
 from ddsd.users.sessions import Caller
 from ddsd.work import Services, Work, reading, transaction
 
@@ -80,6 +81,20 @@ async def entering(
         caller = await _caller(work, request, half=half)
         log.acting_as(caller.member.label)
         yield Visit(request, replace(work, actor=caller.member), caller)
+
+
+async def prove(request: WebRequest, form: Form) -> None:
+    """Ask somebody who is logged in for their password once more, in the form's field ``current``.
+
+    Raises:
+        InvalidFields: it is another one.
+        LogInFirst, TooManyRequests, Forbidden, UnderMaintenance: see :func:`ddsd.users.login.prove_again`.
+    """
+    async with entering(request) as visit:
+        caller = visit.caller
+    await login.prove_again(
+        services_of(request), caller, form.secret("current"), address_of(request)
+    )
 
 
 def token_of(request: WebRequest) -> str:

@@ -5,6 +5,7 @@ Whatever second factor an account has, it ends in :func:`ddsd.planes.web.door.le
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from litestar import Response, post, route
@@ -14,10 +15,19 @@ from ddsd.errors import DdsError, NotAuthenticated, TooManyRequests
 from ddsd.planes.web import door, forms, refusals
 from ddsd.planes.web.door import LogInFirst, entering
 from ddsd.planes.web.page import SHOWING, WebRequest, go, page, services_of
-from ddsd.users import login, sessions
+from ddsd.users import login, passkeys, recovery_codes, sessions
 from ddsd.users.tables import SecondFactor, SessionKind, User
 
 _WRONG: Final = "This username and password do not fit together."
+
+
+@dataclass(frozen=True)
+class _Half:
+    """Somebody who has given the password, at least, and what they may use besides a code."""
+
+    user: User
+    has_passkey: bool
+    has_recovery_codes: bool
 
 
 @route("/login", http_method=SHOWING)
@@ -61,9 +71,9 @@ async def show_second_step(request: WebRequest) -> Response[str]:
 async def submit_code(request: WebRequest) -> Response[str]:
     """Take the code that was mailed, or that the authenticator app shows."""
     form = await forms.read(request)
-    user = await _half_in(request)
+    half = await _half_in(request)
     code = "".join(form.text("otp").split())
-    mailed = user.second_factor is SecondFactor.MAIL
+    mailed = half.user.second_factor is SecondFactor.MAIL
     try:
         token = await login.check_second_factor(
             services_of(request),
@@ -72,19 +82,19 @@ async def submit_code(request: WebRequest) -> Response[str]:
             app=None if mailed else code,
         )
     except DdsError as wrong:
-        return _second_step(request, user, wrong)
+        return _second_step(request, half, wrong)
     return door.let_in(request, token)
 
 
 @post("/login/code/new", status_code=200)
 async def mail_another(request: WebRequest) -> Response[str]:
     """Mail a fresh code, unless the last one is still good."""
-    user = await _half_in(request)
+    half = await _half_in(request)
     try:
-        if user.second_factor is SecondFactor.MAIL:
-            await login.mail_code(services_of(request), user)
+        if half.user.second_factor is SecondFactor.MAIL:
+            await login.mail_code(services_of(request), half.user)
     except DdsError as wrong:
-        return _second_step(request, user, wrong)
+        return _second_step(request, half, wrong)
     return go(door.with_next(door.SECOND_STEP, door.next_page(request)))
 
 
@@ -101,10 +111,14 @@ async def leave(request: WebRequest) -> Response[str]:
     return door.let_out(request, "/")
 
 
-async def _half_in(request: WebRequest) -> User:
-    """Return who has given the password, at least."""
+async def _half_in(request: WebRequest) -> _Half:
     async with entering(request, half=True) as visit:
-        return visit.caller.user
+        user = visit.caller.user
+        return _Half(
+            user,
+            has_passkey=bool(await passkeys.listing(visit.work, user.id)),
+            has_recovery_codes=bool((await recovery_codes.remaining(visit.work, user.id)).codes),
+        )
 
 
 def _first_step(request: WebRequest, username: str, wrong: DdsError | None) -> Response[str]:
@@ -120,15 +134,18 @@ def _first_step(request: WebRequest, username: str, wrong: DdsError | None) -> R
     )
 
 
-def _second_step(request: WebRequest, user: User, wrong: DdsError | None) -> Response[str]:
+def _second_step(request: WebRequest, half: _Half, wrong: DdsError | None) -> Response[str]:
     field = "" if isinstance(wrong, TooManyRequests) else "otp"
     return page(
         request,
         "login_code.html",
         status=refusals.status_of(wrong) if wrong else 200,
         headers=refusals.headers_of(wrong) if wrong else {},
-        mailed=user.second_factor is SecondFactor.MAIL,
+        mailed=half.user.second_factor is SecondFactor.MAIL,
+        half=half,
         action=door.with_next(door.SECOND_STEP, door.next_page(request)),
         again=door.with_next("/login/code/new", door.next_page(request)),
+        passkey=door.with_next("/login/passkey", door.next_page(request)),
+        recovery=door.with_next("/login/recovery", door.next_page(request)),
         problems={field: [refusals.words_of(wrong)]} if wrong else {},
     )

@@ -14,7 +14,7 @@ from ddsd.errors import DdsError
 from ddsd.planes.web import door, forms, refusals
 from ddsd.planes.web.door import LogInFirst, Visit, entering
 from ddsd.planes.web.page import SHOWING, WebRequest, go, page, services_of
-from ddsd.users import authenticator, login
+from ddsd.users import authenticator
 from ddsd.users.authenticator import Enrolment
 
 
@@ -29,7 +29,7 @@ async def begin_app(request: WebRequest) -> Response[str]:
     """Show the QR code for the app, once."""
     form = await forms.read(request)
     try:
-        await _prove(request, form)
+        await door.prove(request, form)
         async with entering(request, changing=True) as visit:
             return _show_code(visit, await authenticator.begin(visit.work, visit.caller.user))
     except DdsError as wrong:
@@ -60,7 +60,7 @@ async def use_mail(request: WebRequest) -> Response[str]:
     """Make mailed codes the second factor."""
     form = await forms.read(request)
     try:
-        await _prove(request, form)
+        await door.prove(request, form)
         async with entering(request, changing=True) as visit:
             await authenticator.back_to_mail(visit.work, visit.caller.user)
     except DdsError as wrong:
@@ -129,14 +129,6 @@ async def use_mail_link(request: WebRequest) -> Response[str]:
         "done.html",
         title="You get codes by e-mail again",
         words="From your next login on, a code comes by e-mail. What the app shows is worthless now.",
-    )
-
-
-async def _prove(request: WebRequest, form: forms.Form) -> None:
-    async with entering(request) as visit:
-        caller = visit.caller
-    await login.prove_again(
-        services_of(request), caller, form.secret("current"), door.address_of(request)
     )
 
 
