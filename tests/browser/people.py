@@ -101,5 +101,10 @@ def newest_letter(demo: Instance, address: str, subject: str) -> str:
     return str(demo.ctl("mail", "show", str(newest))["text"])
 
 
+def link_in(letter: str) -> str:
+    """Return the link with a secret in a letter."""
+    return next(word for word in letter.split() if word.startswith("http") and "#" in word)
+
+
 def _headers(authorization: str) -> dict[str, str]:
     return {"X-CLI-Version": VERSION, "Authorization": authorization}
