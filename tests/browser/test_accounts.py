@@ -1,4 +1,4 @@
-"""An account by clicking: logging in and out, the projects, the password, the app, the end; and a unit's recovery kit."""
+"""An account by clicking: login, projects, password, app, deletion; and a unit's recovery kit."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_forgotten_password_is_reset(window: Window, demo: Instance) -> None:
     window.page.locator("#email").fill(address)
     window.press("Send me a link")
     window.inspect("reset-requested")
-    window.go(link_in(newest_letter(demo, address, "password")))
+    window.go(link_in(newest_letter(demo, address, "Password Reset")))
     window.page.locator("#password").wait_for()
     assert "#" not in window.page.url
     window.inspect("reset-password")
