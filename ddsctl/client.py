@@ -154,4 +154,13 @@ def _refused(status: int, refusal: Refusal) -> Failure:
             code = ExitCode.REFUSED_INPUT
         case _:
             code = ExitCode.FAILED
-    return Failure(code, refusal.message)
+    return Failure(code, _by_option(refusal) or refusal.message)
+
+
+def _by_option(refusal: Refusal) -> str:
+    """Name what was typed, an option a line, when the daemon names the fields it refuses."""
+    return "\n  ".join(
+        f"{failures.OPTIONS.get(field, field)} {' '.join(map(str, why))}"
+        for field, why in refusal.facts.items()
+        if refusal.code == "invalid_fields" and isinstance(why, list)
+    )

@@ -30,6 +30,24 @@ EXIT_CODES: Final = (
 )
 
 
+OPTIONS: Final = {
+    "contact_email": "--contact",
+    "days_in_available": "--days-available",
+    "days_in_expired": "--days-expired",
+    "email": "--email",
+    "external_display_name": "--display-name",
+    "internal_ref": "--internal-ref",
+    "name": "--name",
+    "public_id": "PUBLIC_ID",
+    "quota_bytes": "--quota",
+    "role": "--role",
+    "unit": "--unit",
+    "username": "USERNAME",
+    "warning_level": "--warn-at",
+}
+"""How the command line spells the fields that the daemon may refuse."""
+
+
 class Failure(Exception):
     """A command cannot do what was asked; ``message`` says why and what to do next."""
 

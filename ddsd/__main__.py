@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ddsd import __version__
-from ddsd.errors import ConfigurationError, DdsError
+from ddsd.errors import ConfigurationError, DatabaseUnavailable, DdsError
 
 if TYPE_CHECKING:
     from ddsd.settings import Settings
@@ -30,10 +30,20 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=(
+        "Exit codes: 0 done; 1 failed; 2 the command line cannot be understood; 78 the configuration,"
+        " the instance key or the database's revision does not fit."
+    ),
 )
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", help="The configuration file [default: /etc/ddsd/ddsd.toml]"),
+    typer.Option(
+        "--config",
+        help="The configuration file.",
+        show_default="/etc/ddsd/ddsd.toml",
+        metavar="FILE",
+    ),
 ]
 
 
@@ -69,8 +79,14 @@ def serve(config: ConfigOption = None) -> None:
 @app.command()
 def migrate(config: ConfigOption = None) -> None:
     """Bring the database to the revision this version needs. Make a backup before."""
+    from ddsd import bootstrap
+
     settings = _configured(config)
-    before, after = asyncio.run(_migrate(settings))
+    try:
+        before, after = asyncio.run(_migrate(settings))
+    except DatabaseUnavailable as wrong:
+        _complain(bootstrap.why_not_opened(settings, wrong))
+        raise typer.Exit(FAILED) from wrong
     typer.echo(f"{settings.database_url}: {before or 'empty'} → {after}")
 
 
@@ -81,10 +97,11 @@ def check_config(
 ) -> None:
     """Show the configuration that is in effect, and everything that is wrong with it."""
     from ddsd import bootstrap
-    from ddsd.settings import load
+    from ddsd.settings import load, sources
 
     try:
         settings = load(config)
+        typer.echo(f"# read: {', '.join(sources(config))}", err=as_json)
         typer.echo(settings.model_dump_json(indent=2) if as_json else _as_lines(settings))
         bootstrap.check(settings)
     except ConfigurationError as wrong:

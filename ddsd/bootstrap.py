@@ -5,14 +5,16 @@ Invariant: what comes out of :func:`build` is complete, and nothing has been sta
 
 from __future__ import annotations
 
+import grp
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
-from ddsd.errors import ConfigurationError
+from ddsd.errors import ConfigurationError, DatabaseUnavailable
 from ddsd.files import grants
 from ddsd.jobs import housekeeping
 from ddsd.jobs.runner import Handler, JobRunner, Pace
@@ -102,14 +104,57 @@ def build(settings: Settings, **replacements: Any) -> Services:
 
 
 def check(settings: Settings) -> None:
-    """Look at what :func:`build` needs, without making anything.
+    """Look at what the daemon needs of this machine, without making anything.
 
     Raises:
-        ConfigurationError: a secret is missing, cannot be read, or has the wrong form.
+        ConfigurationError: a secret is missing, cannot be read, or has the wrong form; the state
+            directory cannot be used; there is no such admin group. All problems are named at once.
     """
+    problems = []
+    for look in (_check_secrets, _check_state_directory, _check_admin_group):
+        try:
+            look(settings)
+        except ConfigurationError as wrong:
+            problems.append(wrong.message)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+
+
+def admin_group_id(name: str) -> int | None:
+    """Return the number of ``listen.admin_group``; ``None`` when there is none.
+
+    Raises:
+        ConfigurationError: this machine has no such group.
+    """
+    try:
+        return grp.getgrnam(name).gr_gid if name else None
+    except KeyError:
+        raise ConfigurationError(
+            f"listen.admin_group: there is no group {name}; run: groupadd --system {name}"
+        ) from None
+
+
+def _check_secrets(settings: Settings) -> None:
     text = read_secrets(settings).instance_key
     if text is not None:
         _parsed(text)
+
+
+def _check_state_directory(settings: Settings) -> None:
+    """Write where the directory is, or would be made, into a file without a name."""
+    directory = settings.instance.state_dir.absolute()
+    there = next(one for one in (directory, *directory.parents) if one.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as wrong:
+        raise ConfigurationError(
+            f"instance.state_dir: {there} may not be written to by this user ({wrong.strerror})"
+        ) from wrong
+
+
+def _check_admin_group(settings: Settings) -> None:
+    admin_group_id(settings.listen.admin_group)
 
 
 def database(settings: Settings, password: SecretText | None = None) -> Database:
@@ -128,6 +173,15 @@ def database(settings: Settings, password: SecretText | None = None) -> Database
         return Database(settings.database_url, password, section.pool_size)
     except OSError as wrong:
         raise ConfigurationError(f"database.url: {wrong.filename}: {wrong.strerror}") from wrong
+
+
+def why_not_opened(settings: Settings, wrong: DatabaseUnavailable) -> str:
+    """Say to an operator why the database cannot be used, and where to look."""
+    where = "database.url" if settings.database.url else "instance.state_dir"
+    if settings.database_url.startswith("postgresql"):
+        where = "database.url and database.password_file"
+    why = wrong.facts.get("why", wrong.message)
+    return f"the database {settings.database_url} cannot be used: {why}. See {where}."
 
 
 def job_runner(services: Services) -> JobRunner:

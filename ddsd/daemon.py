@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
-import grp
 import ipaddress
 import os
+import pwd
 import signal
 import socket
 import stat
@@ -31,9 +31,10 @@ from ddsd.db import revision
 from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError, DatabaseUnavailable, DdsError, TooLarge
 from ddsd.jobs.runner import JobRunner
+from ddsd.keys import instance_check
 from ddsd.log import AsgiApp, Message, Receive, RequestLog, Scope, Send
 from ddsd.reception import Reception
-from ddsd.settings import Listen
+from ddsd.settings import Listen, Settings
 from ddsd.work import Services
 
 SOCKET_MODE: Final = 0o660
@@ -48,6 +49,10 @@ _log = structlog.get_logger()
 
 class DaemonFailed(Exception):
     """The daemon could not start, or lost a part it cannot be without; the message says which."""
+
+
+class PortTaken(DaemonFailed):
+    """Another program listens where the public plane would."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,8 @@ async def serve(services: Services, apps: Planes | None = None) -> None:
         apps: the planes; ``None`` means :func:`planes`.
 
     Raises:
-        ConfigurationError: the database's revision, the admin group or an address does not fit.
+        ConfigurationError: the database's revision, the instance key, the admin group or an address
+            does not fit.
         DaemonFailed: a part does not start, a listener is taken, or a plane ended by itself.
     """
     notify = Notifier.of(os.environ)
@@ -107,8 +113,9 @@ async def _start(
     services: Services, apps: Planes | None, stack: AsyncExitStack
 ) -> tuple[Sequence[PlaneServer], JobRunner]:
     listen = services.settings.listen
-    with _starting("the database"):
+    with _opening(services.settings):
         await revision.require_head(services.database)
+        await instance_check.require_same_key(services.database, services.instance_key)
     with _starting("the admin socket"):
         admin_socket = stack.enter_context(admin_listener(listen))
     public_socket = stack.enter_context(public_listener(listen))
@@ -136,6 +143,15 @@ async def _start(
 async def _close(services: Services) -> None:
     services.deriver.close()
     await services.database.close()
+
+
+@contextmanager
+def _opening(settings: Settings) -> Iterator[None]:
+    """Say what the database's driver says, and which setting to look at."""
+    try:
+        yield
+    except DatabaseUnavailable as wrong:
+        raise DaemonFailed(bootstrap.why_not_opened(settings, wrong)) from wrong
 
 
 @contextmanager
@@ -376,7 +392,8 @@ def public_listener(listen: Listen) -> Iterator[socket.socket]:
         try:
             listener.bind((listen.address, listen.port))
         except OSError as wrong:
-            raise DaemonFailed(_why_not_bound(wrong, listen)) from wrong
+            kind = PortTaken if wrong.errno == errno.EADDRINUSE else DaemonFailed
+            raise kind(_why_not_bound(wrong, listen)) from wrong
         yield listener
 
 
@@ -406,8 +423,9 @@ def admin_listener(listen: Listen) -> Iterator[socket.socket]:
         DaemonFailed: another daemon has the socket.
     """
     path = listen.admin_socket
-    group = _group_id(listen.admin_group)
-    _make_directory(path.parent, group)
+    group = bootstrap.admin_group_id(listen.admin_group)
+    with _explaining_directory(listen):
+        _make_directory(path.parent, group, listen.admin_group)
     with (
         _locked(path.with_name(path.name + ".lock"), path),
         socket.socket(socket.AF_UNIX) as listener,
@@ -426,19 +444,41 @@ def admin_listener(listen: Listen) -> Iterator[socket.socket]:
             path.unlink(missing_ok=True)
 
 
-def _group_id(name: str) -> int | None:
+def _make_directory(directory: Path, group: int | None, name: str) -> None:
+    """Make the socket's directory if there is none, and if that goes well as a whole."""
+    if not directory.is_dir():
+        directory.mkdir(parents=True)
+        try:
+            _give_to(directory, group, name)
+            directory.chmod(DIRECTORY_MODE)
+        except BaseException:
+            directory.rmdir()
+            raise
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _user_name() -> str:
     try:
-        return grp.getgrnam(name).gr_gid if name else None
-    except KeyError:
-        raise ConfigurationError(f"listen.admin_group: there is no group {name}") from None
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container may run as a number
+        return str(os.geteuid())
 
 
-def _make_directory(directory: Path, group: int | None) -> None:
-    if directory.is_dir():
-        return
-    directory.mkdir(parents=True)
-    _give_to(directory, group, "")
-    directory.chmod(DIRECTORY_MODE)
+@contextmanager
+def _explaining_directory(listen: Listen) -> Iterator[None]:
+    """Say how to make the socket's directory where this user may not."""
+    try:
+        yield
+    except OSError as wrong:
+        directory = listen.admin_socket.parent
+        user = _user_name()
+        group = listen.admin_group or user
+        raise ConfigurationError(
+            f"listen.admin_socket: {directory} cannot be made or written to by {user}"
+            f" ({wrong.strerror}); as root, run:"
+            f" install -d -m 0750 -o {user} -g {group} {directory}"
+        ) from wrong
 
 
 def _give_to(path: Path, group: int | None, name: str) -> None:

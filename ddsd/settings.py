@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ CREDENTIALS: Final = {
     "store.read_only_secret_key_file": "store-read-only-secret-key",
     "mail.password_file": "mail-password",
 }
+OTHERS_VARIABLES: Final = ("DDSD_TEST_", "DDSD_REQUIRE_PARTS", "DDSD_STOCK_")
+"""Variables that begin as ours do and are for the tests alone (CONTRIBUTING.md)."""
 LONGEST_SOCKET_PATH_BYTES: Final = 107
 """Linux, unix(7): ``sun_path`` has 108 bytes, the last one is zero."""
 
@@ -66,6 +69,15 @@ class MailSecurity(StrEnum):
     NONE = "none"
     STARTTLS = "starttls"
     TLS = "tls"
+
+
+class LogLevel(StrEnum):
+    """The least important lines that are logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 class LogFormat(StrEnum):
@@ -248,7 +260,7 @@ class Security(_Section):
 class Log(_Section):
     """What is logged."""
 
-    level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    level: LogLevel = LogLevel.INFO
     format: LogFormat = LogFormat.CONSOLE
 
 
@@ -296,21 +308,34 @@ def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Set
     """Read the configuration.
 
     Args:
-        path: the TOML file; ``None`` means :data:`DEFAULT_PATH` if it exists, else defaults and
-            environment only.
+        path: the TOML file; ``None`` means :data:`DEFAULT_PATH`, which may be missing if the
+            environment says something.
         environment: variables to take overrides from; ``None`` means this process's own.
 
     Raises:
-        ConfigurationError: the file is missing or no TOML, a key is unknown, a value does not fit.
-            All problems are named at once, one a line.
+        ConfigurationError: the file is missing or no TOML, a key or variable is unknown, a value
+            does not fit. All problems are named at once, one a line.
     """
     environment = os.environ if environment is None else environment
+    if not sources(path, environment):
+        raise ConfigurationError(
+            f"there is no configuration file {DEFAULT_PATH}; copy config/ddsd.toml there,"
+            " or name one with --config FILE"
+        )
     tree = _read_file(path)
     variables = _apply_environment(tree, environment)
     try:
         return Settings.model_validate(tree)
     except ValidationError as wrong:
         raise ConfigurationError(_explain(wrong, path or DEFAULT_PATH, variables)) from None
+
+
+def sources(path: Path | None, environment: Mapping[str, str] | None = None) -> list[str]:
+    """Name what :func:`load` reads with the same arguments: the file first, then the variables."""
+    environment = os.environ if environment is None else environment
+    file = path or DEFAULT_PATH
+    files = [str(file)] if path or file.exists() else []
+    return files + sorted(filter(_is_ours, environment))
 
 
 def read_secrets(settings: Settings, environment: Mapping[str, str] | None = None) -> Secrets:
@@ -388,7 +413,9 @@ def _read_file(path: Path | None) -> dict[str, dict[str, object]]:
             f"there is no configuration file {path}; copy config/ddsd.toml there,"
             " or name one with --config"
         ) from wrong
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as wrong:
+    except tomllib.TOMLDecodeError as wrong:
+        raise ConfigurationError(f"{path}: {_in_plain_words(str(wrong))}") from wrong
+    except (OSError, UnicodeDecodeError) as wrong:
         raise ConfigurationError(f"{path}: {wrong}") from wrong
     stray = [name for name, value in tree.items() if not isinstance(value, dict)]
     if stray:
@@ -401,14 +428,43 @@ def _read_file(path: Path | None) -> dict[str, dict[str, object]]:
 def _apply_environment(
     tree: dict[str, dict[str, object]], environment: Mapping[str, str]
 ) -> dict[str, str]:
-    """Lay the variables over the file; return which dotted key came from which variable."""
+    """Lay the variables over the file; return which dotted key came from which variable.
+
+    One without a section becomes a stray section of its own, to be refused with everything else.
+    """
     variables: dict[str, str] = {}
-    for variable, value in environment.items():
-        if variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable:
-            section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-            tree.setdefault(section, {})[key] = _from_text(key, value)
-            variables[f"{section}.{key}"] = variable
+    for variable in filter(_is_ours, environment):
+        section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        tree.setdefault(section, {})[key] = _from_text(key, environment[variable])
+        variables[f"{section}.{key}"] = variable
     return variables
+
+
+def _is_ours(variable: str) -> bool:
+    return variable.startswith(ENVIRONMENT_PREFIX) and not variable.startswith(OTHERS_VARIABLES)
+
+
+_PLAIN_WORDS: Final = {
+    r"Illegal character '\\n'|Unterminated string": "a quote is opened and not closed",
+    r"Cannot declare \('(.+)',\) twice": r"the section [\1] is there twice; put its keys under one",
+    r"Cannot overwrite a value": "this key is there twice in its section",
+    r"Invalid value": "this is no value: text stands in quotes, yes and no are true and false",
+    r"Expected newline or end of document.*": "something follows the value; text stands in quotes",
+    r"Expected '=' after a key.*": "this needs to be: key = value",
+    r"Invalid statement": "this is neither key = value nor [section]",
+    r"Expected '\]' at the end of a table declaration": "a section's name ends with ]",
+    r"Unclosed array": "a list is opened with [ and not closed",
+}
+
+
+def _in_plain_words(toml_error: str) -> str:
+    """Say in an operator's words what tomllib says in a parser's; what it says else stays."""
+    said, _, place = toml_error.rstrip(")").partition(" (at ")
+    for pattern, words in _PLAIN_WORDS.items():
+        if found := re.fullmatch(pattern, said):
+            said = found.expand(words)
+            break
+    return f"{place or 'somewhere'}: {said}"
 
 
 def _from_text(key: str, value: str) -> object:
@@ -434,9 +490,15 @@ def _explain_one(
         strays = [
             variable for known, variable in variables.items() if f"{known}.".startswith(f"{key}.")
         ]
-        return [f"{where}: unknown key {key}" for where in strays or [str(path)]]
+        return [_unknown(where, key) for where in strays or [str(path)]]
     message = message.removeprefix("Value error, ")
     return [f"{variables.get(key, path)}: {key}: {one}" for one in message.split("\n")]
+
+
+def _unknown(where: str, key: str) -> str:
+    if where.startswith(ENVIRONMENT_PREFIX) and "__" not in where:
+        return f"{where}: unknown variable; they are named {ENVIRONMENT_PREFIX}SECTION__KEY"
+    return f"{where}: unknown key {key}"
 
 
 def _require_set(section: _Section, *keys: str, because: str) -> None:

@@ -87,7 +87,7 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
     assert settings.listen.trusted_proxies == ("10.0.0.1/32", "fd00::/8")
 
 
-def test_variables_without_a_section_are_not_ours(tmp_path: Path) -> None:
+def test_variables_of_the_tests_are_not_ours(tmp_path: Path) -> None:
     assert load(written(tmp_path, ""), {"DDSD_TEST_MINIO": "x", "HOME": "/"}) == Settings()
 
 
@@ -121,7 +121,15 @@ def test_an_empty_path_means_none() -> None:
         ('[mail]\nkind = "smtp"\n', {}, "mail: sender: must be set with kind"),
         ('[mail]\nkind = "smtp"\nhost = ""\nsender = "a@b"\n', {}, "mail: host: must be set"),
         ('[database]\nurl = "mysql://a/b"\n', {}, "database: url: use sqlite:///"),
-        ("[database\n", {}, "ddsd.toml: "),
+        ("[database\n", {}, "ddsd.toml: line 1, column 10: a section's name ends with ]"),
+        ('[log]\nlevel = "loud"\n', {}, "log.level: Input should be 'debug', 'info', 'warning' or"),
+        ('[log]\nlevel = "info\n', {}, "line 2, column 14: a quote is opened and not closed"),
+        ("[log]\n[log]\n", {}, "line 2, column 5: the section [log] is there twice"),
+        ('[log]\nlevel = "a"\nlevel = "b"\n', {}, "line 3, column 12: this key is there twice"),
+        ("[log]\nlevel = loud\n", {}, "line 2, column 9: this is no value: text stands in quotes"),
+        ("[listen]\nport = 1 2\n", {}, "line 2, column 10: something follows the value"),
+        ("[log]\nlevel\n", {}, "line 2, column 6: this needs to be: key = value"),
+        ("", {"DDSD_PORT": "5"}, "DDSD_PORT: unknown variable; they are named DDSD_SECTION__KEY"),
     ],
 )
 def test_what_is_wrong_is_said_plainly(
@@ -141,6 +149,15 @@ def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
     named = ("listen.port", "listen.prot", "endpoint", "access_key", "sender", "log.level")
     for key in named:
         assert sum(key in line for line in lines) == 1, key
+
+
+def test_no_file_and_no_variable_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="--config FILE"):
+        load(None, {"HOME": "/", "DDSD_TEST_MINIO": "x"})
+
+
+def test_variables_alone_are_a_configuration() -> None:
+    assert load(None, {"DDSD_LISTEN__PORT": "5002"}).listen.port == 5002
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

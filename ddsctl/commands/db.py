@@ -51,28 +51,31 @@ def upgrade(
 
     Example: sudo --user ddsd ddsctl db upgrade --config /etc/ddsd/ddsd.toml
     """
-    running = _daemon_runs(session.of(ctx).socket)
+    served = _served_database(session.of(ctx).socket)
     options = [] if config is None else ["--config", str(config)]
-    ended = subprocess.run([sys.executable, "-m", "ddsd", "migrate", *options], check=False)
-    if ended.returncode == 0 and running:
+    command = [sys.executable, "-m", "ddsd", "migrate", *options]
+    ended = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    typer.echo(ended.stdout, nl=False)
+    if served is not None and ended.stdout.startswith(f"{served}: "):
         typer.echo("The daemon is running: restart it now with systemctl restart ddsd.", err=True)
     raise typer.Exit(ended.returncode)
 
 
-def _daemon_runs(socket: Path) -> bool:
+def _served_database(socket: Path) -> str | None:
+    """Return the address of the database that a running daemon uses."""
     from ddsctl.client import Daemon
     from ddsd.contract.admin import Revision
 
     try:
         with Daemon(socket) as daemon:
-            daemon.get("/db/revision", Revision)
+            return daemon.get("/db/revision", Revision).database
     except Failure:
-        return False
-    return True
+        return None
 
 
 def _lines() -> list[Column[Revision]]:
     return [
+        Column("database", lambda one: one.database),
         Column("revision", lambda one: one.current),
         Column("needed", lambda one: one.head),
     ]

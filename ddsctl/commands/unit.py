@@ -61,7 +61,7 @@ def create(
         ),
     ] = "0",
     warn_at: Annotated[
-        float, typer.Option(help="Warn when this part of the quota is used, 0 to 1.")
+        float, typer.Option(help="Warn when this part of the quota is used: over 0, at most 1.")
     ] = 0.8,
     as_json: AsJson = False,
     as_tsv: AsTsv = False,

@@ -275,7 +275,8 @@ class Preview(_Sent):
 
 
 class Revision(_Sent):
-    """Where the database is (null: never migrated), and where this daemon needs it."""
+    """Where the daemon's database is (null: never migrated), and where this daemon needs it."""
 
+    database: str
     current: str | None
     head: str

@@ -230,8 +230,16 @@ def _is_away(wrong: DBAPIError) -> bool:
 
 
 def _unavailable(wrong: BaseException) -> DatabaseUnavailable:
-    _log.error("database.unavailable", why=str(wrong))
-    return DatabaseUnavailable("The database does not answer. Please try again in a moment.")
+    why = _in_the_drivers_words(wrong)
+    _log.error("database.unavailable", why=why)
+    message = "The database does not answer. Please try again in a moment."
+    return DatabaseUnavailable(message, why=why)
+
+
+def _in_the_drivers_words(wrong: BaseException) -> str:
+    """Leave out the statement, the link to SQLAlchemy's pages and the adapter's class names around it."""
+    said: BaseException = (isinstance(wrong, DBAPIError) and wrong.orig) or wrong
+    return str(said.__cause__ or said) or type(said).__name__
 
 
 def _async_url(url: str, password: SecretText | None) -> URL:

@@ -96,6 +96,13 @@ def demo_command(
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             delivered = runner.run(_demonstrate(plan, console))
+    except daemon.PortTaken as wrong:
+        console.print(
+            f"[bold red]The demo cannot run:[/] port {port} is in use; stop what uses it (another"
+            " demo?), or choose another port with --port",
+            soft_wrap=True,
+        )
+        raise typer.Exit(1) from wrong
     except (DdsError, daemon.DaemonFailed) as wrong:
         console.print(f"[bold red]The demo cannot run:[/] {wrong}", soft_wrap=True)
         raise typer.Exit(1) from wrong

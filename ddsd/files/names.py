@@ -29,7 +29,11 @@ def check_name(name: str) -> list[str]:
     if len(name.encode()) > _LONGEST_BYTES:
         return [f"Longer than maximum length {_LONGEST_BYTES} (bytes)."]
     parts = name.split("/")
-    if name.startswith("/") or "\\" in name:
+    if "\\" in name:
+        return [
+            "The name must not have a backslash in it: on other systems it stands between folders."
+        ]
+    if name.startswith("/"):
         return ["The name must be a relative path with '/' between folders."]
     if any(part in {"", ".", ".."} for part in parts):
         return ["The name must not have empty parts, '.' or '..' in it."]

@@ -65,3 +65,12 @@ class RecoveryKit(Table, table=True):
     made_by: int | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")
     created_at: datetime = Field(sa_type=UtcDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class InstanceCheck(Table, table=True):
+    """One row: a value sealed by the instance key this database belongs to (:mod:`ddsd.keys.instance_check`)."""
+
+    __tablename__ = "instance_checks"
+
+    id: int = Field(default=None, primary_key=True)
+    blob: bytes = Field(sa_type=LargeBinary)

@@ -80,7 +80,7 @@ async def listing(work: Work, unit_public_id: str | None = None) -> list[Project
         query = query.where(unit.public_id == unit_public_id)
     found = (await work.session.execute(query)).all()
     if not found and unit_public_id is not None:
-        await _require_unit(work, unit_public_id)
+        await require_unit(work, unit_public_id)
     return [_row(one, unit_name) for one, unit_name in found]
 
 
@@ -98,7 +98,12 @@ def _row(project: Project, unit_public_id: str) -> ProjectRow:
     )
 
 
-async def _require_unit(work: Work, public_id: str) -> None:
+async def require_unit(work: Work, public_id: str) -> None:
+    """Refuse a name that is no unit's.
+
+    Raises:
+        NotFound: there is no such unit.
+    """
     unit = Unit.columns()
     if await work.session.scalar(select(unit.id).where(unit.public_id == public_id)) is None:
         raise NotFound(f"There is no unit '{public_id}'. See: ddsctl unit ls", unit=public_id)

@@ -217,15 +217,14 @@ def note_upload(work: Work, project: Project) -> None:
 
 
 def bucket_name(public_id: str, now: datetime) -> str:
-    """Return a bucket name nobody has used (wire contract, section 4): 3 to 63 of ``a-z 0-9 . -``.
+    """Return a bucket name nobody has used (wire contract, section 4): 3 to 63 of ``a-z 0-9 -``.
 
-    It begins with as much of the public id as there is room for. A dot stands beside letters and digits only, and a
-    letter or digit begins the name, as S3 demands.
+    It begins with as much of the public id as there is room for. A letter or digit begins the name, as S3 demands.
+    Dots become dashes: some stores take no short part between dots, and none has a certificate for a name with dots.
     """
     end = f"{now:%y%m%d%H%M%S%f}-{secrets.token_hex(4)}"
-    spelled = re.sub(r"[^a-z0-9.-]", "-", public_id.lower())
-    beside_dots = re.sub(r"-+\.[.-]*|\.[.-]+", "-", spelled).lstrip(".-")
-    start = beside_dots[: _LONGEST_BUCKET - len(end) - 1].rstrip(".-")
+    spelled = re.sub(r"[^a-z0-9-]", "-", public_id.lower()).lstrip("-")
+    start = spelled[: _LONGEST_BUCKET - len(end) - 1].rstrip("-")
     return f"{start}-{end}" if start else end
 
 

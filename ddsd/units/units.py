@@ -138,6 +138,8 @@ def _check(unit: Unit) -> None:
         "quota_bytes": _why_not_a_quota(unit.quota_bytes),
         "warning_level": [] if 0 < unit.warning_level <= 1 else ["must be over 0 and at most 1."],
     }
+    # The reference is the public ID unless it was given: nobody needs to be told twice.
+    found["internal_ref"] = [why for why in found["internal_ref"] if why not in found["public_id"]]
     wrong = {field: why for field, why in found.items() if why}
     if wrong:
         raise InvalidFields(wrong)

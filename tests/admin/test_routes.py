@@ -102,8 +102,9 @@ def test_status_tells_of_a_store_that_is_away_instead_of_failing(
     assert answer.json()["store"]["problem"]
 
 
-def test_the_revision_is_the_one_the_daemon_needs(http: httpx.Client) -> None:
+def test_the_revision_is_the_one_the_daemon_needs(plane: AdminPlane, http: httpx.Client) -> None:
     assert http.get("/db/revision").json() == {
+        "database": plane.services.settings.database_url,
         "current": revision.head(),
         "head": revision.head(),
     }

@@ -17,12 +17,15 @@ from minio import Minio
 from minio.error import S3Error
 
 from ddsd.errors import StoreObjectMissing, StoreRefused, StoreUnavailable
+from ddsd.projects.projects import bucket_name
 from ddsd.secret import SecretText
 from ddsd.storage.embedded import EmbeddedStore
 from ddsd.storage.memory import MemoryStore
 from ddsd.storage.minio import S3Store
 from ddsd.storage.port import May, ObjectStore, ScopedKey
 from ddsd.storage.sigv4 import LinkSigner
+from ddsd.units.units import MAX_INTERNAL_REF, why_not_a_name
+from tests.builders import NOON
 from tests.parts.minio_server import MinioServer, minio_server
 
 HOUR = timedelta(hours=1)
@@ -74,6 +77,21 @@ async def bucket(request: pytest.FixtureRequest) -> str:
     which = "store" if "store" in request.fixturenames else "served"
     await request.getfixturevalue(which).ensure_bucket(name)
     return name
+
+
+# References that ddsd.units accepts, each followed by a number and the rest of a bucket's name.
+ODD_REFERENCES = ("G.3-B", "a.b.c", "x.n", "1.2.3", "A", "a-b--c.d", "U" * 30)
+
+
+@pytest.mark.parametrize("reference", ODD_REFERENCES)
+async def test_a_bucket_of_any_unit_is_made_and_takes_objects(
+    store: ObjectStore, reference: str
+) -> None:
+    assert why_not_a_name(reference, MAX_INTERNAL_REF) == []
+    bucket = bucket_name(f"{reference}00001", NOON)
+    await store.ensure_bucket(bucket)
+    await store.put(bucket, "key", b"content")
+    assert await store.get(bucket, "key") == b"content"
 
 
 @pytest.fixture

@@ -160,8 +160,9 @@ def test_letters_are_listed_and_shown(ctl: Ctl, plane: AdminPlane) -> None:
     assert "12345678" in shown.out
 
 
-def test_the_revision_is_shown(ctl: Ctl) -> None:
+def test_the_revision_is_shown(ctl: Ctl, plane: AdminPlane) -> None:
     assert ctl("db", "current", "--json").json == {
+        "database": plane.services.settings.database_url,
         "current": revision.head(),
         "head": revision.head(),
     }

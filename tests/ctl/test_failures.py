@@ -126,7 +126,7 @@ def test_values_the_daemon_refuses_are_named(ctl: Ctl) -> None:
     ended = ctl("unit", "create", "x_y", "--name", "X", "--contact", "nobody")
     assert ended.code == 65
     assert "public_id: " in ended.err
-    assert "contact_email: " in ended.err
+    assert "--contact is no e-mail address" in ended.err
 
 
 def test_a_unit_that_exists_is_refused(ctl: Ctl) -> None:
@@ -191,3 +191,21 @@ def test_a_caller_the_daemon_refuses_is_told_the_daemons_reason(
         ended = run_as_nobody(plane.socket, "unit", "ls")
     assert ended.returncode == 77
     assert "(uid 65534) may not operate this service" in ended.stderr
+
+
+def test_an_option_is_named_once_for_each_thing_that_is_wrong(ctl: Ctl) -> None:
+    ended = ctl(
+        "unit", "create", "a_b", "--name", "N", "--contact", "x@example.org", "--warn-at", "0"
+    )
+    assert ended.code == 65
+    assert ended.err.splitlines() == [
+        "ddsctl: PUBLIC_ID may only hold the letters A-Z and a-z, digits, '.' and '-', and not be empty.",
+        "  --warn-at must be over 0 and at most 1.",
+    ]
+
+
+@pytest.mark.parametrize("noun", ["user", "project"])
+def test_a_unit_that_is_none_is_not_an_empty_list(ctl: Ctl, noun: str) -> None:
+    ended = ctl(noun, "ls", "--unit", "nope")
+    assert ended.code == 65
+    assert "There is no unit 'nope'" in ended.err

@@ -118,10 +118,19 @@ def test_the_database_is_upgraded_without_a_daemon(ctl_alone: Ctl, config: Path)
     assert f"empty → {revision.head()}" in ended.out
 
 
-def test_an_upgrade_under_a_running_daemon_asks_for_a_restart(ctl: Ctl, config: Path) -> None:
-    ended = ctl.process("db", "upgrade", "--config", str(config))
+def test_an_upgrade_under_a_running_daemon_asks_for_a_restart(ctl: Ctl, tmp_path: Path) -> None:
+    served = tmp_path / "served.toml"
+    served.write_text(f'[instance]\nstate_dir = "{tmp_path}"\n', encoding="utf-8")
+    ended = ctl.process("db", "upgrade", "--config", str(served))
     assert ended.code == 0
     assert "systemctl restart ddsd" in ended.err
+
+
+def test_an_upgrade_beside_another_databases_daemon_asks_for_nothing(
+    ctl: Ctl, config: Path
+) -> None:
+    ended = ctl.process("db", "upgrade", "--config", str(config))
+    assert (ended.code, ended.err) == (0, "")
 
 
 def test_a_failed_upgrade_exits_as_the_migration_did(ctl_alone: Ctl, tmp_path: Path) -> None:

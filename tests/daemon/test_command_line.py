@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,6 +17,11 @@ from tests.daemon.process import Place
 
 def test_the_version_is_told(place: Place) -> None:
     assert place.run("--version", config=False).stdout == f"ddsd {__version__}\n"
+
+
+def test_help_tells_the_usual_configuration_file_and_the_exit_codes(place: Place) -> None:
+    assert "78" in place.run("-h", config=False).stdout
+    assert "/etc/ddsd/ddsd.toml" in place.run("serve", "-h", config=False).stdout
 
 
 def test_wrong_usage_exits_2(place: Place) -> None:
@@ -69,6 +75,7 @@ def test_the_configuration_is_shown_with_what_was_set(place: Place) -> None:
     shown = place.run("check-config")
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
+    assert lines[0] == f"# read: {place.config}"
     assert f"listen.port = {place.port}  # set" in lines
     assert "database.pool_size = 10" in lines
     assert place.key.read_text().strip() not in shown.stdout
@@ -87,6 +94,47 @@ def test_every_problem_of_the_configuration_is_named(place: Place) -> None:
     assert "DDSD_LISTEN__PORT: listen.port" in refused.stderr
     assert "DDSD_LOG__COLOUR: unknown key log.colour" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_what_the_machine_lacks_is_a_problem_of_the_configuration(place: Place) -> None:
+    refused = place.run(
+        "check-config",
+        DDSD_INSTANCE__STATE_DIR="/proc/nowhere",
+        DDSD_LISTEN__ADMIN_GROUP="no-such-group",
+    )
+    assert refused.returncode == 1
+    assert "DDSD_INSTANCE__STATE_DIR, DDSD_LISTEN__ADMIN_GROUP" in refused.stdout.splitlines()[0]
+    assert "instance.state_dir: /proc may not be written to by this user" in refused.stderr
+    assert "groupadd --system no-such-group" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_without_any_configuration_nothing_is_made(place: Place, command: str) -> None:
+    refused = place.run(command, config=False)
+    assert refused.returncode == 78
+    assert "--config" in refused.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_database_that_is_none_is_named_in_the_drivers_words(place: Place, command: str) -> None:
+    place.database.write_text("rubbish " * 1000)
+    refused = place.run(command)
+    assert refused.returncode == 1
+    said = refused.stderr.splitlines()[-1]
+    assert said == (
+        f"ddsd: the database sqlite:///{place.database} cannot be used: file is not a database."
+        " See instance.state_dir."
+    )
+    assert "sqlalche.me" not in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_an_absent_database_of_postgresql_is_named(place: Place, postgres_url: str) -> None:
+    absent = urlsplit(postgres_url)._replace(path="/absent").geturl()
+    refused = place.run("migrate", DDSD_DATABASE__URL=absent)
+    assert refused.returncode == 1
+    assert "does not exist. See database.url and database.password_file." in refused.stderr
+    assert "sqlalche.me" not in refused.stderr
 
 
 @pytest.mark.parametrize("text", ["0" * 64, "short"])

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from ddsd.daemon import admin_listener
+from ddsd.errors import ConfigurationError
+from ddsd.settings import Listen
 from tests.daemon.process import PATIENCE_S, Daemon, Place, wait_until
 
 Start = Callable[..., Daemon]
@@ -62,6 +68,53 @@ def test_an_unknown_admin_group_is_refused(place: Place) -> None:
     refused = place.run("serve", DDSD_LISTEN__ADMIN_GROUP="no-such-group")
     assert refused.returncode == 78
     assert "listen.admin_group: there is no group no-such-group" in refused.stderr
+
+
+NOBODY = pwd.getpwnam("nobody")
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root may become somebody else")
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """Be an ordinary user for a while."""
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(NOBODY.pw_gid)
+    os.seteuid(NOBODY.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+def test_a_sockets_directory_that_cannot_be_made_is_named_with_the_cure(place: Place) -> None:
+    refused = place.run("serve", DDSD_LISTEN__ADMIN_SOCKET="/proc/ddsd/admin.sock")
+    assert refused.returncode == 78
+    assert "listen.admin_socket: /proc/ddsd cannot be made" in refused.stderr
+    assert "install -d -m 0750 -o " in refused.stderr
+
+
+@as_root
+def test_a_group_that_may_not_be_given_is_named_and_leaves_no_directory() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o777)
+        run = Path(directory) / "run"
+        listen = Listen(admin_socket=run / "admin.sock", admin_group="daemon")
+        with nobody(), pytest.raises(ConfigurationError, match="to the group daemon;"):
+            admin_listener(listen).__enter__()
+        assert not run.exists()
+
+
+@as_root
+def test_a_directory_of_somebody_else_is_named_with_the_cure() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        listen = Listen(admin_socket=Path(directory) / "admin.sock", admin_group="daemon")
+        cure = f"install -d -m 0750 -o nobody -g daemon {directory}"
+        with nobody(), pytest.raises(ConfigurationError, match=cure):
+            admin_listener(listen).__enter__()
 
 
 def test_a_second_daemon_on_the_same_socket_is_refused(place: Place, start: Start) -> None:
@@ -222,6 +275,22 @@ def test_a_bad_instance_key_is_refused(place: Place, text: str) -> None:
     assert refused.returncode == 78
     assert "ddsd new-instance-key" in refused.stderr
     assert text not in refused.stderr
+
+
+def test_another_instance_key_than_the_databases_is_refused(place: Place, start: Start) -> None:
+    daemon = start().ready()
+    daemon.tell(signal.SIGTERM)
+    assert daemon.exit_code() == 0
+    right = place.key.read_bytes()
+    place.key.unlink()
+    assert place.run("new-instance-key", str(place.key), config=False).returncode == 0
+    refused = place.run("serve")
+    assert refused.returncode == 78
+    assert "instance.key_file is not the key this database was made with" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not place.socket.exists()
+    place.key.write_bytes(right)
+    start().ready(times=2)
 
 
 @pytest.fixture

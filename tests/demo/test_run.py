@@ -62,7 +62,8 @@ def test_a_taken_port_is_said_plainly_and_fails(tmp_path: Path) -> None:
         taken.listen()
         run = demo("--once", "--dir", str(tmp_path / "demo"), "--port", str(taken.getsockname()[1]))
     assert run.returncode == 1
-    assert "already in use" in run.stdout
+    assert "choose another port with --port" in run.stdout
+    assert "listen.port" not in run.stdout
     assert "Traceback" not in run.stdout + run.stderr
 
 

@@ -249,3 +249,20 @@ def test_different_names_never_bind_alike(left: list[str], right: list[str]) -> 
 def test_an_unclear_binding_is_refused(subject: str) -> None:
     with pytest.raises(InvalidInput):
         primitives.binding("test", subject)
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_argon2id_runs_at_once_all_end(lanes: int) -> None:
+    program = (
+        "from concurrent.futures import ThreadPoolExecutor as Threads\n"
+        "from ddsd.keys.primitives import argon2id\n"
+        "run = lambda _: argon2id("
+        f"b'x', salt=b'0' * 16, memory_kib=8192, iterations=1, lanes={lanes})\n"
+        "with Threads(4) as threads:\n"
+        "    print(len(set(threads.map(run, range(200)))))\n"
+    )
+    # In a process of its own, as it can hang where no exception reaches.
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=300
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")

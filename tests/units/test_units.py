@@ -11,11 +11,12 @@ from ddsd.access import Operator
 from ddsd.audit.tables import AuditEntry
 from ddsd.db.engine import Database
 from ddsd.errors import AlreadyExists, InvalidFields
+from ddsd.projects.projects import bucket_name
 from ddsd.units import units
 from ddsd.units.tables import Unit
 from ddsd.work import Services, transaction
 from tests.admin.serving import services_on
-from tests.builders import SettableClock
+from tests.builders import NOON, SettableClock
 
 OPERATOR = Operator(1000, "olga")
 GENOMICS = {
@@ -143,6 +144,6 @@ def test_every_reference_that_is_accepted_makes_a_bucket_name_that_stores_accept
 ) -> None:
     if units.why_not_a_name(reference, units.MAX_INTERNAL_REF):
         return
-    bucket = f"{reference.lower()}{counter:05d}-261122070053720608-c55997a1"
+    bucket = bucket_name(f"{reference}{counter:05d}", NOON)
     assert len(bucket) <= units.MAX_BUCKET
     check_bucket_name(bucket, True)

@@ -16,7 +16,7 @@ from litestar.testing import AsyncTestClient
 
 from ddsd import errors
 from ddsd.errors import DdsError
-from ddsd.planes.v1 import account, notices, projects, wire
+from ddsd.planes.v1 import account, later, notices, projects, wire
 from ddsd.planes.v1.call import Edition
 from ddsd.planes.v1.router import EXCEPTION_HANDLERS
 from tests.v1 import endpoints
@@ -91,7 +91,10 @@ def test_the_table_of_expectations_is_about_refusals_that_exist() -> None:
 
 
 def test_field_errors_keep_their_fields_name() -> None:
-    assert wire.body_of(errors.InvalidFields({"pi": ["a", "b"]})) == {"pi": ["a", "b"]}
+    wrong = errors.InvalidFields({"pi": ["a", "b"], "title": ["c"]})
+    fields = {"pi": ["a", "b"], "title": ["c"]}
+    assert wire.body_of(wrong) == {**fields, "message": "pi: a b; title: c"}
+    assert wire.body_of(wrong, fields_alone=True) == fields
     missing = errors.MissingField("project", "Project ID required.")
     assert wire.body_of(missing) == {"project": {"message": "Project ID required."}}
 
@@ -162,7 +165,7 @@ class TestAddresses:
     @pytest.mark.parametrize("edition", EDITIONS)
     async def test_a_wrong_method(self, world: World, edition: str) -> None:
         served: dict[str, set[str]] = {}
-        for method, path in endpoints.EVERY:
+        for method, path in [*endpoints.EVERY, *((one.method, one.path) for one in later.LATER)]:
             served.setdefault(path, set()).add(method)
         for path, methods in served.items():
             for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - methods:

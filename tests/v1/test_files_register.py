@@ -129,6 +129,12 @@ async def test_names_that_differ_by_a_byte_are_different_files(world: World) -> 
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+async def test_a_backslash_is_called_one(world: World) -> None:
+    answer = await post(world, await world.project(), name="odd\\slash.txt")
+    assert "backslash" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "name",
     ["../x", "/etc/x", "a/../x", "a//x", "a/./x", "a\\x", "a\nx", "x" * 300, "a/", ".", "d/" * 128 + "x",
@@ -198,7 +204,8 @@ async def test_a_nul_character_is_refused_before_the_database(world: World) -> N
 async def test_a_wrong_field_is_named(world: World, field: str, value: Any, why: str) -> None:
     project = await world.project()
     answer = await post(world, project, **{field: value})
-    assert (answer.status_code, answer.json()) == (400, {field: [why]})
+    told = {field: [why], "message": f"{field}: {why}"}
+    assert (answer.status_code, answer.json()) == (400, told)
     assert (await kept(world.services, project)).files == 0
 
 

@@ -195,8 +195,16 @@ class TestDeadlines:
             "current_status": "In Progress",
             "current_deadline": first,
         }
-        await enter(world, project, "Available", deadline=60)
+        status, message = await enter(world, project, "Available", deadline=60)
         assert (await shown(world, project))["current_deadline"] == first
+        assert status == 200
+        assert message.endswith(f" sent. The deadline stays {first}, set at the first release.")
+
+    async def test_who_asks_for_no_deadline_is_told_nothing_of_it(self, world: World) -> None:
+        project = await world.project()
+        for new in ("Available", "In Progress", "Available"):
+            _, message = await enter(world, project, new)
+        assert message.endswith(" sent.")
 
     async def test_a_retracted_project_whose_deadline_has_passed_gets_a_new_one(
         self, world: World

@@ -68,13 +68,16 @@ async def listing(call: NamedDependency[Call]) -> Json:
         show_all = as_flag(options.get("show_all"), default=False)
         lines = await projects.listing(asked.work, show_all=show_all)
         role = asked.caller.user.role
+    usage_asked = as_flag(options.get("usage"), default=False)
+    # Not computed here; without the keys the client breaks when it is to sort by one of them.
+    usage: Json = {"Usage": None, "Cost": None} if usage_asked else {}
     told: Json = {
-        "project_info": [_in_list(line, role) for line in lines],
+        "project_info": [_in_list(line, role) | usage for line in lines],
         "total_size": sum(line.project.bytes_stored for line in lines),
         "always_show": role is not Role.RESEARCHER,
     }
-    # Without it the stock client leaves out the columns of usage, which are not computed here; with it, it needs them.
-    if role is not Role.RESEARCHER and not as_flag(options.get("usage"), default=False):
+    # Without it the stock client leaves out the columns of usage.
+    if role is not Role.RESEARCHER and not usage_asked:
         told["total_usage"] = {"usage": 0.0, "cost": 0.0}
     return told
 
@@ -225,8 +228,12 @@ async def _enter(asked: Asked, project: Project, new: Status, body: Json) -> str
     days, send_email = body.get("deadline"), as_flag(body.get("send_email"), default=True)
     match new:
         case Status.AVAILABLE:
+            first = project.deadline if project.status is Status.IN_PROGRESS else None
             sent = await transitions.release(asked.work, project, days=days, send_email=send_email)
-            return f" An e-mail notification has{'' if sent else ' not'} been sent."
+            said = f" An e-mail notification has{'' if sent else ' not'} been sent."
+            if days is not None and first is not None and project.deadline == first:
+                said += f" The deadline stays {gmt(first)}, set at the first release."
+            return said
         case Status.IN_PROGRESS:
             await transitions.retract(asked.work, project)
         case Status.EXPIRED:

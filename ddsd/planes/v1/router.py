@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from ddsd.errors import DdsError
-from ddsd.planes.v1 import account, factors, files, notices, people, projects
+from ddsd.planes.v1 import account, factors, files, later, notices, people, projects
 from ddsd.planes.v1.call import Edition, provide_call
 from ddsd.planes.v1.wire import Json, refusal
 
@@ -34,6 +34,7 @@ def build() -> list[Router]:
         *notices.ROUTES,
         *projects.ROUTES,
         *files.ROUTES,
+        *later.ROUTES,
     ]
     return [
         Router(
@@ -46,9 +47,9 @@ def build() -> list[Router]:
     ]
 
 
-def refuse(_request: Request[Any, Any, State], error: DdsError) -> Response[Json]:
+def refuse(request: Request[Any, Any, State], error: DdsError) -> Response[Json]:
     """Answer a refusal of the domain."""
-    return refusal(error)
+    return refusal(error, fields_alone=request.url.path.endswith("/proj/create"))
 
 
 def refuse_http(_request: Request[Any, Any, State], error: HTTPException) -> Response[Json]:

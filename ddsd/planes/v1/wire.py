@@ -64,11 +64,17 @@ def status_of(error: DdsError) -> int:
     return next(status for kind, status in STATUSES.items() if isinstance(error, kind))
 
 
-def body_of(error: DdsError) -> Json:
-    """Return the JSON object the stock client understands; field errors keep their field's name."""
+def body_of(error: DdsError, *, fields_alone: bool = False) -> Json:
+    """Return the JSON object the stock client understands; field errors keep their field's name.
+
+    The client prints ``message``, and ``None`` where there is none. ``fields_alone`` leaves it out: for ``proj/create``
+    the client looks for a message first and for the field's own text next.
+    """
     match error:
-        case errors.InvalidFields():
+        case errors.InvalidFields() if fields_alone:
             return dict(error.fields)
+        case errors.InvalidFields():
+            return {**error.fields, "message": error.message}
         case errors.MissingField():
             return {error.field: {"message": error.message}}
         case errors.SealBroken():
@@ -84,7 +90,7 @@ def body_of(error: DdsError) -> Json:
             return {"message": error.message}
 
 
-def refusal(error: DdsError) -> Response[Json]:
+def refusal(error: DdsError, *, fields_alone: bool = False) -> Response[Json]:
     """Render a refusal. What the store or the mail server said is for the log: it names what is behind the service."""
     headers = {}
     if isinstance(error, (errors.StoreUnavailable, *_FOR_OPERATORS)):
@@ -94,5 +100,8 @@ def refusal(error: DdsError) -> Response[Json]:
     if isinstance(error, errors.Unavailable):
         headers["Retry-After"] = "30"
     return Response(
-        body_of(error), status_code=status_of(error), media_type=MediaType.JSON, headers=headers
+        body_of(error, fields_alone=fields_alone),
+        status_code=status_of(error),
+        media_type=MediaType.JSON,
+        headers=headers,
     )

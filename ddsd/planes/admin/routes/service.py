@@ -30,7 +30,7 @@ async def show_status(
 async def show_revision(services: NamedDependency[Services]) -> wire.Revision:
     """Tell where the database is, and where this daemon needs it."""
     at = await revision.current(services.database)
-    return wire.Revision(current=at, head=revision.head())
+    return wire.Revision(database=services.settings.database_url, current=at, head=revision.head())
 
 
 @get("/maintenance")

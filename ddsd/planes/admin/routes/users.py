@@ -10,6 +10,7 @@ from litestar.status_codes import HTTP_200_OK
 from ddsd.access import Operator
 from ddsd.contract import admin as wire
 from ddsd.planes.admin import present
+from ddsd.projects import overview
 from ddsd.users import accounts, removal, standing
 from ddsd.users.tables import User
 from ddsd.work import Services, Work, reading, transaction
@@ -23,6 +24,8 @@ async def list_users(
 ) -> list[wire.User]:
     """List every account, or those of one unit."""
     async with reading(services, operator) as work:
+        if unit is not None:
+            await overview.require_unit(work, unit)
         return [
             present.user(account, email, unit_id)
             for account, email, unit_id in await accounts.listing(work, unit)
