@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 
 import httpx
@@ -11,6 +12,7 @@ from tests.e2e.instance import Instance
 from tests.parts.browser import Window
 from tests.world import PROJECT, VERSION, basic
 
+_PATIENCE_S = 30.0
 GOOD = "Wellen-und-Strand-7"
 EVERYBODYS = "password"
 """The password of the accounts that the demo comes with."""
@@ -91,14 +93,28 @@ def log_in(http: httpx.Client, demo: Instance, username: str) -> str:
 
 
 def newest_letter(demo: Instance, address: str, subject: str) -> str:
-    """Return the text of the newest letter to an address with these words in its subject."""
-    letters = [
-        one
+    """Return the text of the newest letter to an address with these words in its subject.
+
+    Some letters are written by a job, a moment after the page has answered.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    while not (letters := _letters(demo, address, subject)):
+        assert time.monotonic() < deadline, f"no letter about {subject!r} came to {address}"
+        time.sleep(0.5)
+    return str(demo.ctl("mail", "show", str(max(letters)))["text"])
+
+
+def _letters(demo: Instance, address: str, subject: str) -> list[int]:
+    return [
+        one["id"]
         for one in demo.ctl("mail", "ls")
         if one["recipient"] == address and subject in one["subject"]
     ]
-    newest = max(one["id"] for one in letters)
-    return str(demo.ctl("mail", "show", str(newest))["text"])
+
+
+def link_in(letter: str) -> str:
+    """Return the link with a secret in a letter."""
+    return next(word for word in letter.split() if word.startswith("http") and "#" in word)
 
 
 def _headers(authorization: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.people import GOOD, a_name, invite, link_for_new_account, newest_letter
+from tests.browser.people import GOOD, a_name, invite, link_for_new_account, link_in, newest_letter
 from tests.e2e.instance import Instance
 from tests.parts.browser import Chromium, Window
 
@@ -88,7 +88,7 @@ def test_without_scripts_the_links_are_pasted(
         invite(demo, f"{invited}@demo.example")
         letter = newest_letter(demo, f"{invited}@demo.example", "invites you")
         window.go("/register")
-        window.fill(The_link_in_your_mail=next(one for one in letter.split() if "#" in one))
+        window.fill(The_link_in_your_mail=link_in(letter))
         window.press("Continue")
         window.fill(
             Your_name="Nn", Username=invited, New_password=GOOD, The_same_password_again=GOOD
