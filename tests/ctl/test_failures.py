@@ -125,7 +125,7 @@ def test_values_the_daemon_refuses_are_named(ctl: Ctl) -> None:
     assert ended.code == 2
     ended = ctl("unit", "create", "x_y", "--name", "X", "--contact", "nobody")
     assert ended.code == 65
-    assert "public_id: " in ended.err
+    assert "PUBLIC_ID " in ended.err
     assert "--contact is no e-mail address" in ended.err
 
 
