@@ -1,9 +1,9 @@
 """``python -m ddsd.db.autogenerate NAME``: write the next revision from what the tables say.
 
-A developer's tool; the file is a proposal: read it. Three things it gets wrong. On tables that hold
-rows a new column that may not be null needs a ``server_default``, and a rename looks like one column
-dropped and another added. And where SQLite makes a table anew, its CHECK constraints must be named
-in ``table_args`` of ``batch_alter_table``, or they are lost (a test compares them).
+A developer's tool; the file is a proposal: read it. A new column that old rows could not fill is
+refused. Two things it gets wrong. A rename looks like one column dropped and another added. And where
+SQLite makes a table anew, its CHECK constraints must be named in ``table_args`` of
+``batch_alter_table``, or they are lost (a test compares them).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from alembic import command
 from alembic.autogenerate.api import AutogenContext
-from alembic.operations.ops import MigrationScript
+from alembic.operations.ops import AddColumnOp, MigrationScript, ModifyTableOps
 from alembic.script import Script
 from sqlalchemy.engine import Connection
 from sqlalchemy.types import TypeDecorator
@@ -27,11 +27,18 @@ from ddsd.db.revision import VERSIONS, alembic_config, known, upgrade
 from ddsd.tables import METADATA
 
 
+class ColumnCannotBeFilled(Exception):
+    """A table that may hold rows gets a column that may not be null and has no value for them."""
+
+
 async def write_next(name: str, versions: Path = VERSIONS) -> Path | None:
     """Write a revision that turns the newest known schema into that of the tables.
 
     Returns:
         The new file; ``None`` when the tables say nothing new.
+
+    Raises:
+        ColumnCannotBeFilled: a new column of an old table needs a ``server_default``.
     """
     with tempfile.TemporaryDirectory() as directory:
         database = Database(f"sqlite:///{directory}/scratch.sqlite3")
@@ -59,14 +66,30 @@ def _write(connection: Connection, name: str, versions: Path) -> Path | None:
         name,
         autogenerate=True,
         rev_id=f"{len(known(versions)) + 1:04d}",
-        process_revision_directives=_drop_empty,
+        process_revision_directives=_check_and_drop_empty,
     )
     return Path(script.path) if isinstance(script, Script) else None
 
 
-def _drop_empty(_context: object, _revision: object, scripts: list[MigrationScript]) -> None:
-    if scripts[0].upgrade_ops is None or scripts[0].upgrade_ops.is_empty():
+def _check_and_drop_empty(
+    _context: object, _revision: object, scripts: list[MigrationScript]
+) -> None:
+    changes = scripts[0].upgrade_ops
+    if changes is None or changes.is_empty():
         scripts.clear()
+        return
+    for table in changes.ops:
+        for change in table.ops if isinstance(table, ModifyTableOps) else ():
+            if isinstance(change, AddColumnOp):
+                _require_fillable(change)
+
+
+def _require_fillable(added: AddColumnOp) -> None:
+    if not added.column.nullable and added.column.server_default is None:
+        raise ColumnCannotBeFilled(
+            f"{added.table_name}.{added.column.name} may not be null, and the rows that are there"
+            " have no value for it: give the column a server_default, or let it be null"
+        )
 
 
 def _tidy(path: Path) -> None:
@@ -79,7 +102,11 @@ def main() -> int:
     if len(sys.argv) != 2:
         print("usage: python -m ddsd.db.autogenerate NAME", file=sys.stderr)  # noqa: T201 - a command's output
         return 2
-    path = asyncio.run(write_next(sys.argv[1]))
+    try:
+        path = asyncio.run(write_next(sys.argv[1]))
+    except ColumnCannotBeFilled as wrong:
+        print(wrong, file=sys.stderr)  # noqa: T201
+        return 1
     if path is None:
         print("nothing to do: the newest revision says all that the tables say", file=sys.stderr)  # noqa: T201
         return 1

@@ -230,14 +230,14 @@ def _is_away(wrong: DBAPIError) -> bool:
 
 
 def _unavailable(wrong: BaseException) -> DatabaseUnavailable:
-    why = _in_the_drivers_words(wrong)
+    why = in_the_drivers_words(wrong)
     _log.error("database.unavailable", why=why)
     message = "The database does not answer. Please try again in a moment."
     return DatabaseUnavailable(message, why=why)
 
 
-def _in_the_drivers_words(wrong: BaseException) -> str:
-    """Leave out the statement, the link to SQLAlchemy's pages and the adapter's class names around it."""
+def in_the_drivers_words(wrong: BaseException) -> str:
+    """Return what the driver said, without the statement, links and class names put around it."""
     said: BaseException = (isinstance(wrong, DBAPIError) and wrong.orig) or wrong
     return str(said.__cause__ or said) or type(said).__name__
 

@@ -20,7 +20,7 @@ from sqlalchemy import inspect
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from ddsd.db.engine import Database
+from ddsd.db.engine import Database, in_the_drivers_words
 from ddsd.errors import ConfigurationError
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -87,26 +87,29 @@ async def upgrade(database: Database, versions: Path = VERSIONS) -> None:
     Waits while another process does the same. After a failure or a kill, call it again.
 
     Raises:
-        ConfigurationError: the database is newer than this package, holds foreign tables, or its
-            user may not make tables.
+        ConfigurationError: the database is newer than this package, holds foreign tables, its
+            user may not make tables, or a step fails, which is then undone.
         DatabaseUnavailable: the database is away, full, or locked by another process.
     """
     revisions = known(versions)
     done = False
     while not done:
-        with _explaining_refusal():
+        with _explaining_refusal(await current(database)):
             async with database.reshaping() as connection:
                 done = await connection.run_sync(_take_one_step, revisions, versions)
 
 
 @contextmanager
-def _explaining_refusal() -> Iterator[None]:
-    """Say what to do when PostgreSQL (SQLSTATE 42501) does not let the user make tables."""
+def _explaining_refusal(at: str | None) -> Iterator[None]:
+    """Say what to do when PostgreSQL (SQLSTATE 42501) does not let the user make tables, or a step fails."""
     try:
         yield
     except DBAPIError as wrong:
         if getattr(wrong.orig, "sqlstate", None) != "42501":
-            raise
+            raise ConfigurationError(
+                f"The step after {at or 'the empty database'} failed and was undone:"
+                f" {in_the_drivers_words(wrong)}. Install the ddsd of before, and report this."
+            ) from wrong
         raise ConfigurationError(
             "The database's user may not make tables. Make it the owner of the database:"
             " ALTER DATABASE … OWNER TO …"

@@ -13,7 +13,7 @@ from typing import Final
 
 from sqlalchemy import select
 
-from ddsd.access import UNIT_ROLES, Action, Member, Operator, Role, require_member
+from ddsd.access import UNIT_ROLES, Action, Member, Role, require_member
 from ddsd.errors import AccessLost, Busy, Forbidden, InvalidFields, InvalidInput
 from ddsd.keys import service as keys
 from ddsd.keys.service import Holder
@@ -60,7 +60,7 @@ _MAY_ASK: Final[Mapping[Role, frozenset[Capacity]]] = {
 
 @dataclass(frozen=True)
 class Request:
-    """Who is asked to be what. ``unit`` is a public id, and counts only when a super admin or an operator asks."""
+    """Who is asked to be what. ``unit`` is a public id, and counts only when a super admin asks."""
 
     email: str
     capacity: Capacity
@@ -132,7 +132,7 @@ async def let_in(
 
 
 async def invite(
-    work: Work, unlocked: Unlocked | None, request: Request, project: Project | None
+    work: Work, unlocked: Unlocked, request: Request, project: Project | None
 ) -> Invited:
     """Ask somebody who has neither account nor invite to join; the mail with the link is always sent.
 
@@ -141,7 +141,7 @@ async def invite(
 
     Args:
         work: the transaction.
-        unlocked: the caller's opened key; an operator has none.
+        unlocked: the caller's opened key.
         request: who, and what to be.
         project: where to; has no effect on those who are to work for a unit.
 
@@ -150,21 +150,17 @@ async def invite(
         Forbidden: the caller may not ask anybody to be that.
         Busy: somebody else invites the same person at this moment.
     """
-    _require_may_ask(work.actor, request.capacity, project)
-    if project is not None:
-        gate.require_sharer(work.actor, project)
-    unit = await _unit_of(work, request)
-    if isinstance(work.actor, Member) and work.actor.is_unit_user and unit is not None:
-        wanted = await _active_projects(work, unit)
-    else:
-        wanted = [project] if project is not None and request.capacity.in_projects else []
-    unshared = await _not_held(work, wanted)
+    member = require_member(work.actor, Action.ADD_PEOPLE)
+    _require_may_ask(member, request.capacity, project)
+    unit = await _unit_of(work, member, request)
+    wanted = await _to_share(work, member, unit, project)
+    held = await keys.holds(work, member.user_id, [one.id for one in wanted])
+    unshared = [one.public_id for one in wanted if not held[one.id]]
     if wanted and len(unshared) == len(wanted):
         return Invited(None, unshared)
     made = await _create(work, request, unit)
-    if isinstance(work.actor, Member) and unlocked is not None:
-        holder = Holder(public=made.public_key, invite_id=made.id)
-        await keys.share_many(work, unlocked, work.actor.user_id, wanted, [holder])
+    holder = Holder(public=made.public_key, invite_id=made.id)
+    await keys.share_many(work, unlocked, member.user_id, wanted, [holder])
     if project is not None and request.capacity.in_projects:
         owner = request.capacity is Capacity.PROJECT_OWNER
         membership.associate(work, project, made, owner=owner)
@@ -253,39 +249,34 @@ async def _create(work: Work, request: Request, unit: Unit | None) -> Invite:
 
 async def _asker(work: Work) -> tuple[str, str | None]:
     """Return how the one who asks is named in letters, and whom to ask back: of unit users only the unit is named."""
-    actor = work.actor
-    if not isinstance(actor, Member):
-        return work.services.settings.instance.facility, None
-    if not actor.is_unit_user:
-        return actor.name, None
-    unit = await work.session.get_one(Unit, actor.unit_id)
+    member = require_member(work.actor, Action.ADD_PEOPLE)
+    if not member.is_unit_user:
+        return member.name, None
+    unit = await work.session.get_one(Unit, member.unit_id)
     return unit.external_display_name, unit.contact_email
 
 
-def _require_may_ask(actor: object, capacity: Capacity, project: Project | None) -> None:
+def _require_may_ask(member: Member, capacity: Capacity, project: Project | None) -> None:
     if project is None and capacity is Capacity.PROJECT_OWNER:
         raise InvalidInput("Project ID required to invite a 'Project Owner'.")
-    match actor:
-        case Operator() | Member(role=Role.SUPER_ADMIN) if project is not None:
-            raise InvalidInput(
-                "Super Admins do not have project data access and can therefore "
-                "not invite users to specific projects."
-            )
-        case Operator():
-            return
-        case Member() if capacity in _MAY_ASK[require_member(actor, Action.ADD_PEOPLE).role]:
-            return
-        case _:
-            raise Forbidden("You do not have the necessary permissions.")
+    if project is not None and member.role is Role.SUPER_ADMIN:
+        raise InvalidInput(
+            "Super Admins do not have project data access and can therefore "
+            "not invite users to specific projects."
+        )
+    if capacity not in _MAY_ASK[member.role]:
+        raise Forbidden("You do not have the necessary permissions.")
+    if project is not None:
+        gate.require_sharer(member, project)
 
 
-async def _unit_of(work: Work, request: Request) -> Unit | None:
+async def _unit_of(work: Work, member: Member, request: Request) -> Unit | None:
     """Return the unit somebody is to work for, locked: no project of it is made before the transaction ends."""
     if request.capacity.role not in UNIT_ROLES:
         return None
     table = Unit.columns()
-    if isinstance(work.actor, Member) and work.actor.is_unit_user:
-        which = table.id == work.actor.unit_id
+    if member.is_unit_user:
+        which = table.id == member.unit_id
     elif request.unit:
         which = table.public_id == request.unit
     else:
@@ -299,7 +290,14 @@ async def _unit_of(work: Work, request: Request) -> Unit | None:
     return unit
 
 
-async def _active_projects(work: Work, unit: Unit) -> Sequence[Project]:
+async def _to_share(
+    work: Work, member: Member, unit: Unit | None, project: Project | None
+) -> Sequence[Project]:
+    """Return the projects whose keys are to wait in the invite, locked; a super admin has none to share."""
+    if unit is None:
+        return [project] if project is not None else []
+    if not member.is_unit_user:
+        return []
     table = Project.columns()
     found = await work.session.execute(
         select(Project)
@@ -308,13 +306,6 @@ async def _active_projects(work: Work, unit: Unit) -> Sequence[Project]:
         .with_for_update()
     )
     return found.scalars().all()
-
-
-async def _not_held(work: Work, projects: Sequence[Project]) -> Sequence[str]:
-    if not isinstance(work.actor, Member):
-        return []
-    held = await keys.holds(work, work.actor.user_id, [one.id for one in projects])
-    return [one.public_id for one in projects if not held[one.id]]
 
 
 def _check_email(email: object) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, select, true
 
-from ddsd.access import UNIT_ROLES, Action, Member, Operator, Role, System, require_member
+from ddsd.access import UNIT_ROLES, Action, Member, Role, require_member
 from ddsd.errors import Forbidden, NotFound
 from ddsd.keys.tables import KeyWrap
 from ddsd.projects.tables import Membership, Project
@@ -72,18 +72,18 @@ async def listing(work: Work) -> Sequence[Waiting]:
 async def withdraw(work: Work, email: str) -> None:
     """Take back the invite that waits for this address.
 
-    Super admins and operators may take back any; a unit admin those to their unit, and those of researchers who are
+    Super admins may take back any; a unit admin those to their unit, and those of researchers who are
     invited to nobody else's projects.
 
     Raises:
         Forbidden: the caller may not take back this one.
         NotFound: there is none.
     """
-    _require_may_withdraw_any(work)
+    member = require_member(work.actor, Action.DELETE_PEOPLE)
     invite = await invites.find(work, email, for_change=True)
     if invite is None:
         raise NotFound(f"There is no invite connected to the email '{email}'.")
-    if not await _may_withdraw(work, invite):
+    if not await _may_withdraw(work, member, invite):
         raise Forbidden("You do not have the correct permissions to delete this invite.")
     await invites.withdraw(work, invite)
 
@@ -150,20 +150,15 @@ def _is_shown(member: Member, invite: Invite, places: Mapping[int, Sequence[_Pla
     return invite.role is Role.RESEARCHER and bool(places[invite.id])
 
 
-def _require_may_withdraw_any(work: Work) -> None:
-    if not isinstance(work.actor, Operator | System):
-        require_member(work.actor, Action.DELETE_PEOPLE)
-
-
-async def _may_withdraw(work: Work, invite: Invite) -> bool:
-    if not isinstance(work.actor, Member) or work.actor.role is Role.SUPER_ADMIN:
+async def _may_withdraw(work: Work, member: Member, invite: Invite) -> bool:
+    if member.role is Role.SUPER_ADMIN:
         return True
     if invite.role is not Role.RESEARCHER:
-        return invite.unit_id is not None and invite.unit_id == work.actor.unit_id
+        return invite.unit_id is not None and invite.unit_id == member.unit_id
     projects, members = Project.columns(), Membership.columns()
     found = await work.session.execute(
         select(projects.id)
         .join(Membership, members.project_id == projects.id)
-        .where(members.invite_id == invite.id, projects.unit_id != work.actor.unit_id)
+        .where(members.invite_id == invite.id, projects.unit_id != member.unit_id)
     )
     return found.first() is None

@@ -46,7 +46,7 @@ def test_fields_that_do_not_fit_are_named_one_by_one(http: httpx.Client) -> None
     )
     assert answer.status_code == 400
     assert answer.json()["code"] == "invalid_fields"
-    assert set(answer.json()["facts"]) == {"public_id", "internal_ref", "name", "contact_email"}
+    assert set(answer.json()["facts"]) == {"public_id", "name", "contact_email"}
 
 
 @pytest.mark.parametrize(

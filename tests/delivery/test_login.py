@@ -496,7 +496,7 @@ class TestSecondFactor:
         async with reading(world.services, System()) as work:
             entries = (await work.session.execute(select(AuditEntry))).scalars().all()
         assert [(one.action, one.subject) for one in entries] == [("session.start", "researcher1")]
-        assert json.loads(entries[0].facts) == {"address": "192.0.2.7"}
+        assert json.loads(entries[0].facts) == {"address": "192.0.2.7", "factor": "HOTP"}
 
 
 class TestCost:

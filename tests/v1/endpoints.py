@@ -23,7 +23,19 @@ OF_PROJECT_SCHEMA: Final = [
     ("POST", "/proj/upload/complete"),
 ]
 OF_PROJECT: Final = OF_PROJECT_HELPER + OF_PROJECT_SCHEMA
-WITH_SESSION: Final = WITHOUT_PROJECT + OF_PROJECT
+PEOPLE: Final = [
+    ("POST", "/user/add"),
+    ("POST", "/user/access/revoke"),
+    ("POST", "/proj/access"),
+    ("POST", "/user/activation"),
+    ("DELETE", "/user/delete"),
+    ("DELETE", "/user/delete_self"),
+    ("GET", "/users"),
+    ("GET", "/user/invites"),
+    ("GET", "/user/find"),
+    ("GET", "/user/emails"),
+]
+WITH_SESSION: Final = WITHOUT_PROJECT + OF_PROJECT + PEOPLE
 EVERY: Final = PUBLIC + LOGIN + WITH_SESSION
 
 

@@ -16,7 +16,7 @@ from litestar.testing import AsyncTestClient
 
 from ddsd import errors
 from ddsd.errors import DdsError
-from ddsd.planes.v1 import account, later, notices, projects, wire
+from ddsd.planes.v1 import account, later, notices, people, projects, wire
 from ddsd.planes.v1.call import Edition
 from ddsd.planes.v1.router import EXCEPTION_HANDLERS
 from tests.v1 import endpoints
@@ -109,9 +109,9 @@ def test_who_may_come_again_is_told_when(kind: type[DdsError]) -> None:
 
 
 def test_every_handler_promises_a_json_object() -> None:
-    for route in (*account.ROUTES, *notices.ROUTES, *projects.ROUTES):
+    for route in (*account.ROUTES, *notices.ROUTES, *people.ROUTES, *projects.ROUTES):
         returns = inspect.signature(route.fn).return_annotation
-        assert returns in {"Json", wire.Json}, route.handler_name
+        assert returns in {"Json", "Response[Json]", wire.Json}, route.handler_name
 
 
 MOMENTS = st.datetimes(

@@ -342,13 +342,21 @@ class TestAnything:
     )
     NAMES = st.sampled_from(
         ["title", "description", "pi", "non_sensitive", "users_to_add", "force", "new_status",
-         "deadline", "send_email", "is_aborted", "history", "usage", "show_all", "HOTP", "TOTP"]
+         "deadline", "send_email", "is_aborted", "history", "usage", "show_all", "HOTP", "TOTP",
+         "email", "role", "unit", "action", "is_invite", "username"]
     )  # fmt: skip
     PEOPLE = st.lists(st.fixed_dictionaries({"email": VALUES, "role": VALUES}), max_size=2)
     BODIES = st.one_of(
         st.dictionaries(NAMES, VALUES, max_size=5),
         VALUES,
         st.builds(lambda people: PROJECT | {"force": True, "users_to_add": people}, PEOPLE),
+        st.fixed_dictionaries(
+            {
+                "email": VALUES | st.emails(),
+                "role": st.sampled_from(["Researcher", "Unit Personnel"]),
+            },
+            optional={"unit": VALUES, "send_email": VALUES},
+        ),
         st.builds(lambda days: {"new_status": "Available", "deadline": days}, VALUES),
     )
     QUERIES = st.dictionaries(
