@@ -349,7 +349,7 @@ async def test_a_file_that_is_taken_away_while_in_use_is_noticed_before_anything
     if what == "replaced":
         os.replace(other, sqlite_path)  # noqa: PTH105 - a blocking call either way
     else:
-        shutil.rmtree(sqlite_path.parent)
+        sqlite_path.parent.rename(sqlite_path.parent.with_name("elsewhere"))
     for transaction in (sqlite.reading, sqlite.writing):
         with pytest.raises(DatabaseUnavailable):
             async with transaction():
