@@ -106,8 +106,20 @@ class TestRevoke:
         [
             ({"email": ""}, {"message": "User email missing."}),
             ({"other": 1}, {"message": "User email missing."}),
-            ({"email": "bad"}, {"email": ["Not a valid email address."]}),
-            ({"email": 5}, {"email": ["Not a valid email address."]}),
+            (
+                {"email": "bad"},
+                {
+                    "email": ["Not a valid email address."],
+                    "message": "email: Not a valid email address.",
+                },
+            ),
+            (
+                {"email": 5},
+                {
+                    "email": ["Not a valid email address."],
+                    "message": "email: Not a valid email address.",
+                },
+            ),
             (None, {"message": "Required data missing from request!"}),
         ],
     )
@@ -232,7 +244,8 @@ class TestFix:
         answer = await world.call("POST", "/proj/access", "admin1", json={"email": None})
         assert answer.json() == {"email": {"message": "The user email cannot be null."}}
         assert (await fix(world, "admin1", "bad")).json() == {
-            "email": ["Not a valid email address."]
+            "email": ["Not a valid email address."],
+            "message": "email: Not a valid email address.",
         }
 
     async def test_the_person_is_looked_for_before_the_project(self, world: World) -> None:
@@ -274,7 +287,10 @@ class TestActivation:
             (
                 {"email": "bad", "action": "deactivate"},
                 400,
-                {"email": ["Not a valid email address."]},
+                {
+                    "email": ["Not a valid email address."],
+                    "message": "email: Not a valid email address.",
+                },
             ),
             ({"email": NEW, "action": "deactivate"}, 400, {"message": "User not found."}),
             (

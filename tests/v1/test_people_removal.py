@@ -142,13 +142,25 @@ class TestAccount:
             ([STAFF], {"message": "Invalid input type."}),
             ({}, {"email": {"message": "A user email is required."}}),
             ({"email": None}, {"email": {"message": "The user email cannot be null."}}),
-            ({"email": "bad"}, {"email": ["Not a valid email address."]}),
+            (
+                {"email": "bad"},
+                {
+                    "email": ["Not a valid email address."],
+                    "message": "email: Not a valid email address.",
+                },
+            ),
             (
                 {"email": None, "is_invite": True},
                 {"email": {"message": "The email cannot be null."}},
             ),
             ({"is_invite": True}, {"email": {"message": "The email cannot be null."}}),
-            ({"email": "x", "is_invite": True}, {"email": ["Not a valid email address."]}),
+            (
+                {"email": "x", "is_invite": True},
+                {
+                    "email": ["Not a valid email address."],
+                    "message": "email: Not a valid email address.",
+                },
+            ),
         ],
     )
     async def test_a_body_that_is_no_good(self, world: World, body: Any, expected: Any) -> None:
