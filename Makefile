@@ -28,7 +28,7 @@ test: $(VENV)/.dev ## lint, types, import contracts, all tests; with ARGS="…" 
 	$(BIN)/python -m pytest $(ARGS)
 else
 test: lint types contracts
-	$(BIN)/python -m pytest --numprocesses logical --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print((os.cpu_count() or 2) * 3 // 2)') --dist loadgroup
 endif
 
 lint: $(VENV)/.dev ## ruff: rules and format
