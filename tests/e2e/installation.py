@@ -49,6 +49,7 @@ class Installation:
 
     place: Place
     mail: MailServer
+    database_url: str
 
     @property
     def url(self) -> str:
@@ -102,7 +103,7 @@ def set_up(directory: Path, database: str, mail: MailServer) -> Installation:
     for words in (["new-instance-key", str(place.key)], ["migrate"], ["check-config"]):
         done = place.run(*words, config=words[0] != "new-instance-key")
         assert done.returncode == 0, done.stderr
-    return Installation(place, mail)
+    return Installation(place, mail, url)
 
 
 def credentials(username: str) -> Credentials:
