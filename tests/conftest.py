@@ -18,6 +18,7 @@ import pytest
 from ddsd.db.engine import Database
 from ddsd.db.revision import VERSIONS, upgrade
 from ddsd.work import Services
+from tests import apps
 from tests.builders import SettableClock
 from tests.parts import absent
 from tests.parts.minio_server import minio_program
@@ -33,6 +34,11 @@ from tests.services import make_services
 from tests.world import World, make_world, populate
 
 KINDS = ["sqlite", "postgresql"]
+
+
+def pytest_runtest_setup() -> None:
+    """Let each test have every application that the ones before it made."""
+    apps.free_all()
 
 
 def migrate(url: str) -> None:

@@ -16,6 +16,8 @@ from ddsd.work import Services
 from tests.builders import SettableClock
 
 CHEAP = KdfCost(memory_kib=8192, iterations=1, lanes=1)
+INSTANCE_KEY = InstanceKey.generate()
+"""One for all tests of a process, so that they can share applications (:mod:`tests.apps`)."""
 
 
 def make_services(
@@ -29,7 +31,7 @@ def make_services(
         "database": database,
         "store": MemoryStore(clock=clock),
         "post": KeptTransport(),
-        "instance_key": InstanceKey.generate(),
+        "instance_key": INSTANCE_KEY,
         "deriver": Deriver(CHEAP),
         "wake_jobs": lambda: None,
     }

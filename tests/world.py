@@ -12,12 +12,12 @@ from litestar import Litestar
 from ddsd.access import Role, System
 from ddsd.keys.hierarchy import new_salt
 from ddsd.mail import outbox
-from ddsd.planes import public
 from ddsd.secret import SecretText
 from ddsd.storage.memory import MemoryStore
 from ddsd.users import passwords
 from ddsd.users.tables import User
 from ddsd.work import Services, reading, transaction
+from tests import apps
 from tests.builders import SettableClock, a_unit, a_user
 
 PASSWORD = "Correct-horse-1"
@@ -184,7 +184,7 @@ async def populate(services: Services) -> None:
 
 def make_world(services: Services, clock: SettableClock, client: str = "127.0.0.1") -> World:
     """Return a world on these services, whose requests come from ``client``; call :func:`populate` before."""
-    app = public.build(services)
+    app = apps.take(services)
     transport = httpx.ASGITransport(app, client=(client, 123))  # type: ignore[arg-type]  # two spellings of ASGI
     http = httpx.AsyncClient(transport=transport, base_url="http://ddsd.test")
     return World(services, clock, app, http)

@@ -72,7 +72,7 @@ async def test_a_fault_of_our_own_shows_nothing_of_it() -> None:
     async def broken() -> None:
         raise ZeroDivisionError("secret of the house")
 
-    app = Litestar([broken], exception_handlers=EXCEPTION_HANDLERS)
+    app = Litestar([broken], exception_handlers=EXCEPTION_HANDLERS, logging_config=None)
     async with AsyncTestClient(app) as http:
         answer = await http.get("/")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
