@@ -43,6 +43,17 @@ def invited(ctx: typer.Context, incomplete: str) -> list[str]:
     )
 
 
+def scheduled_jobs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the jobs that come by the clock."""
+    from ddsd.contract.admin import ScheduledJob
+
+    return _offer(
+        ctx,
+        incomplete,
+        lambda daemon: (one.kind for one in daemon.get_list("/schedule", ScheduledJob)),
+    )
+
+
 def letters(ctx: typer.Context, incomplete: str) -> list[str]:
     """Offer the kinds of letters."""
     from ddsd.contract.admin import Preview

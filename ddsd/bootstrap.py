@@ -53,7 +53,7 @@ _JOBS: Final[Mapping[str, Handler]] = {
     **password_reset.HANDLERS,
     **removal.HANDLERS,
 }
-_SCHEDULED: Final = (
+SCHEDULED: Final = (
     ScheduledJob(mail_jobs.FORGET_OLD_MAILS, Cron("20 2 * * *")),
     ScheduledJob(housekeeping.FORGET_OLD_JOBS, Cron("40 2 * * *")),
     ScheduledJob(forgetting.FORGET_OLD_LOGINS, Cron("50 2 * * *")),
@@ -199,7 +199,7 @@ def job_runner(services: Services) -> JobRunner:
 
 def schedule(services: Services) -> Schedule:
     """Make the schedule of all jobs that come by themselves."""
-    return Schedule(services, _SCHEDULED)
+    return Schedule(services, SCHEDULED)
 
 
 def new_instance_key(path: Path) -> None:

@@ -274,6 +274,39 @@ class Preview(_Sent):
     html: str
 
 
+class Job(_Sent):
+    """Something done in the background. ``done`` of ``total`` is how far it is; ``total`` 0: it does not tell."""
+
+    id: int
+    kind: str
+    subject: str
+    state: str
+    done: int
+    total: int
+    attempts: int
+    run_after: datetime
+    claimed_by: str
+    alive_at: datetime | None
+    created_at: datetime
+    finished_at: datetime | None
+    last_error: str
+
+
+class RunJob(_Asked):
+    """A scheduled job to be started now."""
+
+    kind: str
+
+
+class ScheduledJob(_Sent):
+    """A job that comes by the clock: ``when`` is a crontab line (UTC) or how often."""
+
+    kind: str
+    subject: str
+    when: str
+    at_start: bool
+
+
 class Revision(_Sent):
     """Where the daemon's database is (null: never migrated), and where this daemon needs it."""
 
