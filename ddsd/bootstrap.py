@@ -15,7 +15,7 @@ from typing import Any, Final
 from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
-from ddsd.files import grants
+from ddsd.files import grants, removal
 from ddsd.jobs import housekeeping
 from ddsd.jobs.runner import Handler, JobRunner, Pace
 from ddsd.jobs.schedule import Cron, Schedule, ScheduledJob
@@ -51,6 +51,7 @@ _JOBS: Final[Mapping[str, Handler]] = {
     forgetting.FORGET_OLD_LOGINS: forgetting.forget_old_logins,
     grants.REVOKE_STORE_KEY: grants.revoke_store_key,
     **password_reset.HANDLERS,
+    **removal.HANDLERS,
 }
 _SCHEDULED: Final = (
     ScheduledJob(mail_jobs.FORGET_OLD_MAILS, Cron("20 2 * * *")),

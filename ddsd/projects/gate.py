@@ -81,6 +81,21 @@ def require_in_progress(project: Project) -> None:
         raise WrongStatus("Project not in right status to upload/modify files.")
 
 
+def require_removable(project: Project) -> None:
+    """Refuse unless files may be removed now: In Progress, and never released (wire contract, section 6).
+
+    Raises:
+        WrongStatus: they may not.
+    """
+    if project.status is not Status.IN_PROGRESS:
+        raise WrongStatus("Project Status prevents files from being deleted.")
+    if project.ever_available:
+        raise WrongStatus(
+            "Existing project contents cannot be deleted since the project has been previously "
+            "made available to recipients."
+        )
+
+
 def require_listable(project: Project, member: Member) -> None:
     """Refuse to list files to those the project has not been released to.
 

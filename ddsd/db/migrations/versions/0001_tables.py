@@ -58,6 +58,8 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_error", sa.String(), nullable=False),
+        sa.Column("done", sa.BigInteger(), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
     with op.batch_alter_table("jobs", schema=None) as batch_op:
@@ -489,7 +491,11 @@ def upgrade() -> None:
         sa.Column(
             "name", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=False
         ),
-        sa.Column("name_in_bucket", sa.String(length=1024), nullable=False),
+        sa.Column(
+            "name_in_bucket",
+            sa.String().with_variant(sa.String(collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("size_original", sa.BigInteger(), nullable=False),
         sa.Column("size_stored", sa.BigInteger(), nullable=False),
         sa.Column("compressed", sa.Boolean(), nullable=False),
