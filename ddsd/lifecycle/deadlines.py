@@ -114,7 +114,7 @@ async def _follow(services: Services, one: Due) -> None:
                 assert_never(one.step)
 
 
-def _candidates(now: datetime) -> Select[tuple[Project, Unit]]:
+def _candidates(now: datetime) -> Select[Project, Unit]:
     project, job = Project.columns(), Job.columns()
     at_work = select(job.id).where(
         job.kind == endings.END_PROJECT,
@@ -169,5 +169,6 @@ async def _with_what_holds_them(work: Work, listed: Sequence[Due]) -> Sequence[D
 
 
 def _why(letters: int) -> str:
-    return f"{letters} letter{'s' if letters > 1 else ''} about it not delivered: see ddsctl mail ls"
-
+    return (
+        f"{letters} letter{'s' if letters > 1 else ''} about it not delivered: see ddsctl mail ls"
+    )

@@ -97,9 +97,7 @@ async def end_project(services: Services, public_id: str) -> None:
     await progress.report(services, END_PROJECT, public_id, done=done, total=total)
     while removed := await removal.remove_next(services, project.id):
         done += removed
-        await progress.report(
-            services, END_PROJECT, public_id, done=done, total=max(total, done)
-        )
+        await progress.report(services, END_PROJECT, public_id, done=done, total=max(total, done))
     await removal.remove_bucket(services, project.id)
     async with transaction(services, System()) as work:
         await finish(work, public_id)

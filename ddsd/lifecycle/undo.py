@@ -16,14 +16,14 @@ from ddsd.work import Work
 async def hide(work: Work, project: Project) -> None:
     """Archive a project whose deadline has passed, but keep its data for the unit's undo window; mail the unit.
 
-    Only the daemon does this.
+    The daemon does this at night.
 
     Args:
         work: the transaction, in which ``project`` is locked.
         project: the project.
 
     Raises:
-        Forbidden: the caller is not the daemon.
+        Forbidden: the caller is neither the daemon nor an operator.
         Busy: something slow is being done to it.
         WrongStatus: it is not Expired.
     """
