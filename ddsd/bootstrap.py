@@ -22,6 +22,7 @@ from ddsd.jobs.schedule import Cron, Schedule, ScheduledJob
 from ddsd.keys.deriver import Deriver
 from ddsd.keys.hierarchy import KdfCost
 from ddsd.keys.instance import InstanceKey
+from ddsd.lifecycle import deadlines, endings
 from ddsd.lifecycle import housekeeping as forgetting
 from ddsd.mail import handlers as mail_jobs
 from ddsd.mail.kept import KeptTransport
@@ -49,11 +50,14 @@ _JOBS: Final[Mapping[str, Handler]] = {
     **mail_jobs.HANDLERS,
     housekeeping.FORGET_OLD_JOBS: housekeeping.forget_old_jobs,
     forgetting.FORGET_OLD_LOGINS: forgetting.forget_old_logins,
+    endings.END_PROJECT: endings.end_project,
+    deadlines.FOLLOW_DEADLINES: deadlines.follow_deadlines,
     grants.REVOKE_STORE_KEY: grants.revoke_store_key,
     **password_reset.HANDLERS,
     **removal.HANDLERS,
 }
 SCHEDULED: Final = (
+    ScheduledJob(deadlines.FOLLOW_DEADLINES, Cron("1 0 * * *")),
     ScheduledJob(mail_jobs.FORGET_OLD_MAILS, Cron("20 2 * * *")),
     ScheduledJob(housekeeping.FORGET_OLD_JOBS, Cron("40 2 * * *")),
     ScheduledJob(forgetting.FORGET_OLD_LOGINS, Cron("50 2 * * *")),

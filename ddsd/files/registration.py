@@ -52,12 +52,20 @@ class _Kind(IntEnum):
 # Made once: making them takes longer than running them.
 _LOCK: Final = (
     select(_PROJECTS.c.bytes_stored, _PROJECTS.c.bytes_original)
-    .where(_PROJECTS.c.id == bindparam("project"), _PROJECTS.c.status == Status.IN_PROGRESS)
+    .where(
+        _PROJECTS.c.id == bindparam("project"),
+        _PROJECTS.c.status == Status.IN_PROGRESS,
+        _PROJECTS.c.ending.is_(None),
+    )
     .with_for_update()
 )
 _COUNT: Final = (
     update(_PROJECTS)
-    .where(_PROJECTS.c.id == bindparam("project"), _PROJECTS.c.status == Status.IN_PROGRESS)
+    .where(
+        _PROJECTS.c.id == bindparam("project"),
+        _PROJECTS.c.status == Status.IN_PROGRESS,
+        _PROJECTS.c.ending.is_(None),
+    )
     .values(
         file_count=_PROJECTS.c.file_count + bindparam("files"),
         bytes_stored=_PROJECTS.c.bytes_stored + bindparam("stored"),

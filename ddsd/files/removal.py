@@ -26,7 +26,7 @@ from ddsd.files.tables import FileVersion, Folder
 from ddsd.jobs import progress, queue
 from ddsd.jobs.queue import GiveUp
 from ddsd.jobs.runner import Handler
-from ddsd.projects import projects
+from ddsd.projects import busy, projects
 from ddsd.projects.gate import require_removable
 from ddsd.projects.tables import Project
 from ddsd.storage.port import OpenUpload
@@ -130,10 +130,11 @@ async def begin_emptying(work: Work, project: Project) -> None:
         Forbidden: the caller may not.
         WrongStatus: the project is not In Progress, or was released before.
         Conflict: it has no files.
-        Busy: it is being emptied already.
+        Busy: something slow is being done to it, such as this.
     """
     require(work.actor, Action.UPLOAD)
     require_removable(project)
+    await busy.require_idle(work, project)
     if not project.file_count:
         raise Conflict("There are no project contents to delete.")
     await queue.enqueue(work, EMPTY_PROJECT, project.public_id)
