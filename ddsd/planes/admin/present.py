@@ -9,6 +9,7 @@ from ddsd.access import Role
 from ddsd.audit.tables import AuditEntry
 from ddsd.contract import admin as wire
 from ddsd.contract import words
+from ddsd.files.reconciliation import FindingRow
 from ddsd.jobs import schedule
 from ddsd.jobs.schedule import Cron, Every
 from ddsd.jobs.tables import Job
@@ -164,6 +165,23 @@ def scheduled(one: schedule.ScheduledJob) -> wire.ScheduledJob:
         case Every(interval=interval):
             when = f"every {interval}"
     return wire.ScheduledJob(kind=one.kind, subject=one.subject, when=when, at_start=one.at_start)
+
+
+def finding(row: FindingRow) -> wire.Finding:
+    """Show in what store and database disagreed."""
+    one = row.finding
+    return wire.Finding(
+        id=one.id,
+        kind=words.FindingKind[one.kind.name],
+        project=row.project,
+        bucket=one.bucket,
+        key=one.key,
+        file=one.name,
+        bytes_registered=one.bytes_registered,
+        bytes_found=one.bytes_found,
+        found_at=one.found_at,
+        seen_at=one.seen_at,
+    )
 
 
 def audit_entry(one: AuditEntry) -> wire.AuditEntry:
