@@ -161,6 +161,20 @@ async def details(work: Work, user: User) -> Details:
     )
 
 
+async def rename(work: Work, user: User, name: str) -> None:
+    """Change how a person is shown.
+
+    Raises:
+        InvalidFields: the name cannot be used.
+    """
+    misfits = names.name_misfits(name)
+    if misfits:
+        raise InvalidFields({"name": misfits})
+    before, user.name = user.name, names.shown(name)
+    if user.name != before:
+        trail.record(work, "user.rename", user.username, before=before, now=user.name)
+
+
 async def emails_of(work: Work, user_id: int) -> list[str]:
     """Return an account's addresses, the primary one first."""
     table = UserEmail.columns()
