@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from ddsd.access import System
 from ddsd.errors import NotAuthenticated, SealBroken
+from ddsd.keys.instance import InstanceKey
 from ddsd.mail import outbox
 from ddsd.mail.tables import Mail
 from ddsd.users import codes
@@ -81,7 +82,12 @@ async def test_without_the_instance_key_the_rows_lead_to_no_code(
     eva = await account(services)
     code = await issue(services, eva)
     assert code is not None
-    other = make_services(services.database, clock, services.settings.instance.state_dir)
+    other = make_services(
+        services.database,
+        clock,
+        services.settings.instance.state_dir,
+        instance_key=InstanceKey.generate(),
+    )
     with pytest.raises(NotAuthenticated, match="Invalid"):
         await check(other, eva, code)
     async with transaction(other, System()) as work:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from ddsd.access import System
 from ddsd.audit.tables import AuditEntry
 from ddsd.errors import NotAuthenticated, TooManyRequests
+from ddsd.keys.instance import InstanceKey
 from ddsd.secret import SecretText
 from ddsd.users import recovery_codes, sessions
 from ddsd.users.recovery_codes import CODES
@@ -186,7 +187,12 @@ async def test_without_the_instance_key_the_rows_lead_to_no_code(
 ) -> None:
     eva = await somebody(services)
     first, *_ = await made(services, eva)
-    other = make_services(services.database, clock, services.settings.instance.state_dir)
+    other = make_services(
+        services.database,
+        clock,
+        services.settings.instance.state_dir,
+        instance_key=InstanceKey.generate(),
+    )
     with pytest.raises(NotAuthenticated):
         await use(other, eva, first)
     async with reading(services, System()) as work:
