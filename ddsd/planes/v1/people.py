@@ -165,13 +165,13 @@ async def users(call: NamedDependency[Call]) -> Json:
         listed = await directory.listing(asked.work, None if unit is None else str(unit))
     people = [
         {
-            "Name": user.name,
-            "Username": user.username,
-            "Email": email,
-            "Role": user.role.value,
-            "Active": user.active,
+            "Name": one.name,
+            "Username": one.username,
+            "Email": one.email,
+            "Role": one.role.value,
+            "Active": one.active,
         }
-        for user, email in listed.people
+        for one in listed.people
     ]
     told: Json = {
         "users": people,
