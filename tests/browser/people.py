@@ -92,7 +92,7 @@ def ask_for_mail_link(demo: Instance, username: str) -> str:
     with httpx.Client(base_url=f"http://127.0.0.1:{demo.port}/api/v1", timeout=30) as http:
         asked = http.post("/user/hotp/activate", headers=_headers(basic(username, GOOD)))
         asked.raise_for_status()
-    return link_in(newest_letter(demo, f"{username}@demo.example", "e-mail"))
+    return link_in(newest_letter(demo, f"{username}@demo.example", "with email"))
 
 
 def log_in(http: httpx.Client, demo: Instance, username: str, password: str = EVERYBODYS) -> str:
