@@ -11,6 +11,7 @@ from ddsctl.commands import (
     audit,
     db,
     invite,
+    lifecycle,
     mail,
     maintenance,
     project,
@@ -75,6 +76,7 @@ app.add_typer(user.app, name="user")
 app.add_typer(invite.app, name="invite")
 app.add_typer(sessions.app, name="session")
 app.add_typer(project.app, name="project")
+app.add_typer(lifecycle.app, name="lifecycle")
 app.add_typer(mail.app, name="mail")
 app.add_typer(audit.app, name="audit")
 app.add_typer(maintenance.app, name="maintenance")

@@ -18,6 +18,7 @@ from ddsd.planes.admin.door import Door, operator_of
 from ddsd.planes.admin.routes import (
     audit,
     invites,
+    lifecycle,
     mails,
     projects,
     service,
@@ -52,6 +53,9 @@ HANDLERS: Final = (
     sessions.end_sessions,
     audit.list_entries,
     projects.list_projects,
+    lifecycle.change_project,
+    lifecycle.list_due,
+    lifecycle.run_night,
     mails.list_mails,
     mails.show_mail,
     mails.list_samples,
