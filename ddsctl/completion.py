@@ -54,6 +54,28 @@ def invited(ctx: typer.Context, incomplete: str) -> list[str]:
     )
 
 
+def scheduled_jobs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the jobs that come by the clock."""
+    from ddsd.contract.admin import ScheduledJob
+
+    return _offer(
+        ctx,
+        incomplete,
+        lambda daemon: (one.kind for one in daemon.get_list("/schedule", ScheduledJob)),
+    )
+
+
+def projects(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the projects' public IDs."""
+    from ddsd.contract.admin import Project
+
+    return _offer(
+        ctx,
+        incomplete,
+        lambda daemon: (one.public_id for one in daemon.get_list("/projects", Project)),
+    )
+
+
 def letters(ctx: typer.Context, incomplete: str) -> list[str]:
     """Offer the kinds of letters."""
     from ddsd.contract.admin import Preview

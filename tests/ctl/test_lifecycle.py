@@ -13,6 +13,7 @@ from ddsd.jobs.tables import Job
 from ddsd.lifecycle import endings
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Project
+from ddsd.units.tables import Unit
 from ddsd.work import Work
 from tests.admin.serving import AdminPlane
 from tests.builders import a_unit
@@ -136,3 +137,23 @@ def test_what_a_deadline_archived_is_restored_or_purged(ctl: Ctl, plane: AdminPl
         ended = ctl("project", verb, project, *(["--yes"] if verb == "purge" else []))
         assert ended.code == 0, ended.err
         assert look(plane, project) == (status, ending)
+
+
+async def undo_days(work: Work) -> list[int]:
+    return list((await work.session.execute(select(Unit.columns().undo_days))).scalars())
+
+
+def test_a_units_undo_window_is_set_within_bounds(ctl: Ctl, plane: AdminPlane) -> None:
+    plane.work(projects)
+    configure = ("lifecycle", "configure", "imaging", "--undo-days")
+    assert plane.work(undo_days) == [7]
+    assert ctl(*configure, "14", "--dry-run").code == 0
+    assert plane.work(undo_days) == [7]
+    assert ctl(*configure, "14", "--json").json == {"unit": "imaging", "days": 14, "dry_run": False}
+    for wrong in ("-1", "91"):
+        assert ctl(*configure, wrong).code == ExitCode.REFUSED_INPUT
+    assert plane.work(undo_days) == [14]
+    assert plane.work(audited) == ["unit.undo_days imaging"]
+    assert (
+        ctl("lifecycle", "configure", "no-unit", "--undo-days", "3").code == ExitCode.REFUSED_INPUT
+    )

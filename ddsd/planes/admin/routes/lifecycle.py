@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from litestar import get, post
+from litestar import get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from ddsd.access import Operator
 from ddsd.audit import trail
 from ddsd.contract import admin as wire
-from ddsd.lifecycle import deadlines, endings, verbs
+from ddsd.lifecycle import deadlines, endings, undo, verbs
 from ddsd.planes.admin import present
 from ddsd.projects import overview
 from ddsd.units.tables import Unit
@@ -53,3 +53,18 @@ async def run_night(
         job = await deadlines.run_now(work)
         trail.record(work, "lifecycle.run", "all", started=job is not None)
     return wire.NightRun(started=job is not None)
+
+
+@put("/units/{public_id:str}/undo-days")
+async def set_undo_days(
+    public_id: FromPath[str],
+    data: JSONBody[wire.SetUndoDays],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.UndoDays:
+    """Say how long a unit's projects can be restored."""
+    begin = rehearsal if data.dry_run else transaction
+    async with begin(services, operator) as work:
+        unit = await undo.configure(work, public_id, data.days)
+        shown = wire.UndoDays(unit=unit.public_id, days=unit.undo_days, dry_run=data.dry_run)
+    return shown
