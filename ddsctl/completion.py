@@ -65,17 +65,6 @@ def scheduled_jobs(ctx: typer.Context, incomplete: str) -> list[str]:
     )
 
 
-def projects(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Offer the projects' public IDs."""
-    from ddsd.contract.admin import Project
-
-    return _offer(
-        ctx,
-        incomplete,
-        lambda daemon: (one.public_id for one in daemon.get_list("/projects", Project)),
-    )
-
-
 def letters(ctx: typer.Context, incomplete: str) -> list[str]:
     """Offer the kinds of letters."""
     from ddsd.contract.admin import Preview

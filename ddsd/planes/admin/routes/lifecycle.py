@@ -66,5 +66,4 @@ async def set_undo_days(
     begin = rehearsal if data.dry_run else transaction
     async with begin(services, operator) as work:
         unit = await undo.configure(work, public_id, data.days)
-        shown = wire.UndoDays(unit=unit.public_id, days=unit.undo_days, dry_run=data.dry_run)
-    return shown
+        return wire.UndoDays(unit=unit.public_id, days=unit.undo_days, dry_run=data.dry_run)
