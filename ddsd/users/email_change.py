@@ -1,7 +1,8 @@
 """Changing the address of an account: wanted with the password, proven by a link that was mailed to the new address.
 
 Invariant: an account's address changes only for somebody who is logged in to it and can read what is sent to the new
-one, or by an operator; the earlier address is told. Whether the wanted address has an account is said to nobody but its reader.
+one, or by an operator; the earlier address is told. Whether somebody has the wanted address is said to nobody but its
+reader.
 """
 
 from __future__ import annotations
