@@ -116,6 +116,12 @@ class CreateUser(_Asked):
     unit: str | None = None
 
 
+class PutEmail(_Asked):
+    """The address that an account is to have."""
+
+    email: str
+
+
 class User(_Sent):
     """An account. ``has_password`` is false until its link was used."""
 

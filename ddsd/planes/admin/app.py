@@ -46,6 +46,7 @@ HANDLERS: Final = (
     users.activate_user,
     users.deactivate_user,
     users.reset_second_factor,
+    users.put_email,
     users.new_link,
     users.delete_user,
     invites.list_invites,
