@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field
 
 from ddsd.db.base import Table
@@ -17,9 +17,20 @@ from ddsd.projects.status import Status
 
 
 class Project(Table, table=True):
-    """A delivery. ``status`` repeats the newest :class:`StatusEntry`, in the same transaction."""
+    """A delivery. ``status`` repeats the newest :class:`StatusEntry`, in the same transaction.
+
+    ``usage_closed_at`` is when nothing more was left to be counted of it: see :mod:`ddsd.usage.monthly`.
+    """
 
     __tablename__ = "projects"
+    __table_args__ = (
+        Index(
+            "ix_projects_usage_open",
+            "unit_id",
+            sqlite_where=text("usage_closed_at IS NULL"),
+            postgresql_where=text("usage_closed_at IS NULL"),
+        ),
+    )
 
     id: int = Field(default=None, primary_key=True)
     public_id: str = Field(max_length=60, unique=True)
@@ -38,6 +49,7 @@ class Project(Table, table=True):
     file_count: int = Field(default=0, sa_type=BigInteger)
     bytes_stored: int = Field(default=0, sa_type=BigInteger)
     bytes_original: int = Field(default=0, sa_type=BigInteger)
+    usage_closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_by: int | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")
     updated_by: int | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")
     created_at: datetime = Field(sa_type=UtcDateTime)
