@@ -41,6 +41,7 @@ from ddsd.settings import (
 from ddsd.storage.embedded import EmbeddedStore
 from ddsd.storage.minio import S3Store
 from ddsd.storage.port import May, ObjectStore, ScopedKey
+from ddsd.usage import handlers as usage_jobs
 from ddsd.users import password_reset
 from ddsd.work import Services
 
@@ -51,11 +52,13 @@ _JOBS: Final[Mapping[str, Handler]] = {
     forgetting.FORGET_OLD_LOGINS: forgetting.forget_old_logins,
     grants.REVOKE_STORE_KEY: grants.revoke_store_key,
     **password_reset.HANDLERS,
+    **usage_jobs.HANDLERS,
 }
 _SCHEDULED: Final = (
     ScheduledJob(mail_jobs.FORGET_OLD_MAILS, Cron("20 2 * * *")),
     ScheduledJob(housekeeping.FORGET_OLD_JOBS, Cron("40 2 * * *")),
     ScheduledJob(forgetting.FORGET_OLD_LOGINS, Cron("50 2 * * *")),
+    *usage_jobs.SCHEDULED,
 )
 
 

@@ -14,9 +14,9 @@ from ddsd.db.types import UtcDateTime
 class Unit(Table, table=True):
     """A facility that delivers.
 
-    ``quota_bytes`` 0 means none; ``warning_level`` is a fraction of it. With ``quota_enforced`` what goes over the quota is
-    refused, else there are only warnings. ``quota_warned_at`` is when the unit was told that it had come over the
-    level; empty again once it is below.
+    ``quota_bytes`` 0 means none; ``warning_level`` is a fraction of it. With ``quota_enforced`` what goes
+    over the quota is refused, else there are only warnings. ``quota_warned_at`` is when the unit was told that it
+    had come over the level; empty again once it is below.
     """
 
     __tablename__ = "units"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Select, func, select, union_all
 
@@ -22,8 +22,6 @@ from ddsd.usage import monthly, sums
 from ddsd.usage.bytehours import Month
 from ddsd.usage.tables import MonthlyUsage
 from ddsd.work import Work
-
-_THE_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ async def by_project(
     if month is not None and newest is not None and month <= newest:
         return await recorded(work, month, month, unit_public_id)
     if month is None:
-        used = _recorded_and_since(await _counted_until(work), work.now, []).subquery()
+        used = _recorded_and_since(newest, work.now, []).subquery()
     else:
         used = sums.stored_between(month.start, min(month.end, work.now)).subquery()
     query = _with_names(unit_public_id).add_columns(used.c.byte_hours)
@@ -134,7 +132,8 @@ async def recorded(
 
 
 async def _so_far(work: Work, conditions: Sequence[Any]) -> dict[str, float]:
-    used = _recorded_and_since(await _counted_until(work), work.now, conditions).subquery()
+    newest = await monthly.newest_collected(work)
+    used = _recorded_and_since(newest, work.now, conditions).subquery()
     projects = Project.columns()
     found = await work.session.execute(
         select(projects.public_id, used.c.byte_hours).join(used, used.c.project_id == projects.id)
@@ -142,16 +141,14 @@ async def _so_far(work: Work, conditions: Sequence[Any]) -> dict[str, float]:
     return {str(public_id): float(amount) for public_id, amount in found}
 
 
-async def _counted_until(work: Work) -> Month | None:
-    return await monthly.newest_collected(work)
-
-
 def _recorded_and_since(
     newest: Month | None, now: datetime, conditions: Sequence[Any]
-) -> Select[tuple[int, float]]:
+) -> Select[Any]:
     """Return the query for ``project_id`` and all ``byte_hours`` until now, one statement."""
     rows, projects = MonthlyUsage.columns(), Project.columns()
-    since = sums.stored_between(newest.end if newest else _THE_BEGINNING, now).where(*conditions)
+    since = sums.stored_between(newest.end if newest else sums.THE_BEGINNING, now).where(
+        *conditions
+    )
     live = since.subquery()
     parts = [select(live.c.project_id, live.c.byte_hours)]
     if newest is not None:

@@ -18,7 +18,7 @@ from ddsd.files.tables import FileVersion
 from ddsd.projects.tables import Project
 from ddsd.usage.bytehours import MICROSECONDS_IN_HOUR
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+THE_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -43,7 +43,7 @@ def _on_postgresql(element: _Microseconds, compiler: SQLCompiler, **options: Any
     return f"CAST(EXTRACT(EPOCH FROM {moment}) * 1000000 AS BIGINT)"
 
 
-def stored_between(since: datetime, until: datetime) -> Select[tuple[int, float, int]]:
+def stored_between(since: datetime, until: datetime) -> Select[Any]:
     """Return the query for what each open project used from ``since`` up to ``until``.
 
     Columns: ``project_id``; ``byte_hours``; ``bytes_uploaded``, the stored bytes of what was registered meanwhile.
@@ -87,4 +87,4 @@ def _byte_hours(since: datetime, until: datetime) -> ColumnElement[float]:
 
 
 def _microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
+    return (moment - THE_BEGINNING) // _MICROSECOND
