@@ -16,7 +16,9 @@ from ddsctl.commands import (
     project,
     service,
     sessions,
+    stats,
     unit,
+    usage,
     user,
 )
 from ddsctl.failures import EXIT_CODES, FailingGroup
@@ -75,6 +77,8 @@ app.add_typer(user.app, name="user")
 app.add_typer(invite.app, name="invite")
 app.add_typer(sessions.app, name="session")
 app.add_typer(project.app, name="project")
+app.add_typer(usage.app, name="usage")
+app.add_typer(stats.app, name="stats")
 app.add_typer(mail.app, name="mail")
 app.add_typer(audit.app, name="audit")
 app.add_typer(maintenance.app, name="maintenance")

@@ -10,7 +10,7 @@ from sqlalchemy import case, func, select
 from ddsd.access import Action, Member, Role, System, require
 from ddsd.audit import trail
 from ddsd.db.statements import insert_into
-from ddsd.errors import DatabaseUnavailable, Forbidden
+from ddsd.errors import DatabaseUnavailable
 from ddsd.jobs.queue import GiveUp
 from ddsd.mail import outbox
 from ddsd.projects.tables import Membership, Project

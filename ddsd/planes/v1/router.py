@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from ddsd.errors import DdsError
-from ddsd.planes.v1 import account, factors, files, later, notices, people, projects
+from ddsd.planes.v1 import account, factors, files, later, notices, people, projects, usage
 from ddsd.planes.v1.call import Edition, provide_call
 from ddsd.planes.v1.wire import Json, refusal
 
@@ -34,6 +34,7 @@ def build() -> list[Router]:
         *notices.ROUTES,
         *projects.ROUTES,
         *files.ROUTES,
+        *usage.ROUTES,
         *later.ROUTES,
     ]
     return [
