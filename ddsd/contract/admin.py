@@ -119,8 +119,8 @@ class Change(_Sent):
     """A field of something, as it was and as it is now, or would be."""
 
     field: str
-    before: str | float
-    after: str | float
+    before: str | bool | int | float
+    after: str | bool | int | float
 
 
 class Changed(_Sent):
