@@ -588,7 +588,9 @@ def upgrade() -> None:
     with op.batch_alter_table("file_versions", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_file_versions_file_id"), ["file_id"], unique=False)
         batch_op.create_index(
-            batch_op.f("ix_file_versions_project_id"), ["project_id"], unique=False
+            batch_op.f("ix_file_versions_project_id_removed_at_uploaded_at_size_stored"),
+            ["project_id", "removed_at", "uploaded_at", "size_stored"],
+            unique=False,
         )
 
     # ### end Alembic commands ###
