@@ -17,7 +17,7 @@ from ddsd.usage.bytehours import cost
 from ddsd.usage.monthly import Collected
 from ddsd.usage.quota import Standing
 from ddsd.usage.reports import ProjectUsage
-from ddsd.users.accounts import Details, NewAccount
+from ddsd.users.accounts import Details, Listed, NewAccount
 from ddsd.users.standing import Login
 from ddsd.users.tables import SecondFactor, User
 
@@ -111,16 +111,16 @@ def letter(view: LetterView) -> wire.Letter:
     return wire.Letter(mail=mail(view.envelope), text=view.text, withheld=view.withheld)
 
 
-def user(account: User, email: str, unit_public_id: str | None) -> wire.User:
+def user(account: Listed) -> wire.User:
     """Show an account."""
     return wire.User(
         username=account.username,
         name=account.name,
-        email=email,
+        email=account.email,
         role=ROLE_WORDS[account.role],
-        unit=unit_public_id,
+        unit=account.unit_public_id,
         active=account.active,
-        has_password=account.auth_verifier is not None,
+        has_password=account.has_password,
         created_at=account.created_at,
     )
 
@@ -133,7 +133,7 @@ def new_user(made: NewAccount) -> wire.NewUser:
 def user_details(account: User, known: Details, living: int) -> wire.UserDetails:
     """Show an account with what hangs on it."""
     return wire.UserDetails(
-        user=user(account, known.emails[0], known.unit_public_id),
+        user=user(known.listed),
         emails=list(known.emails),
         second_factor="app" if account.second_factor is SecondFactor.APP else "mail",
         passkeys=known.passkeys,
