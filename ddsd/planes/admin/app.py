@@ -27,6 +27,7 @@ from ddsd.planes.admin.routes import (
     service,
     sessions,
     units,
+    usage,
     users,
 )
 from ddsd.work import Services
@@ -40,6 +41,15 @@ HANDLERS: Final = (
     service.set_maintenance,
     units.list_units,
     units.create_unit,
+    units.show_unit,
+    units.update_unit,
+    usage.show_usage,
+    usage.list_months,
+    usage.collect_usage,
+    usage.send_usage,
+    usage.watch_quotas,
+    usage.list_statistics,
+    usage.collect_statistics,
     users.list_users,
     users.create_user,
     users.show_user,
