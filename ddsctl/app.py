@@ -13,6 +13,7 @@ from ddsctl.commands import (
     invite,
     mail,
     maintenance,
+    motd,
     project,
     service,
     sessions,
@@ -78,6 +79,7 @@ app.add_typer(project.app, name="project")
 app.add_typer(mail.app, name="mail")
 app.add_typer(audit.app, name="audit")
 app.add_typer(maintenance.app, name="maintenance")
+app.add_typer(motd.app, name="motd")
 app.add_typer(db.app, name="db")
 
 

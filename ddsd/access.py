@@ -48,6 +48,9 @@ class Action(StrEnum):
     FIND_PEOPLE = "find people"
     KEEP_RECOVERY_KIT = "keep recovery kit"
     RESET_SECOND_FACTOR = "reset second factor"
+    INFORM_ALL = "inform everybody"
+    CLOSE_SERVICE = "close the service"
+    LIST_UNITS = "list units"
     OPERATE = "operate"
 
 
@@ -74,10 +77,17 @@ PERMISSIONS: Final[Mapping[Action, frozenset[Role]]] = {
     Action.FIND_PEOPLE: frozenset({Role.SUPER_ADMIN}),
     Action.KEEP_RECOVERY_KIT: frozenset({Role.UNIT_ADMIN}),
     Action.RESET_SECOND_FACTOR: frozenset({Role.SUPER_ADMIN}),
+    Action.INFORM_ALL: frozenset({Role.SUPER_ADMIN}),
+    Action.CLOSE_SERVICE: frozenset({Role.SUPER_ADMIN}),
+    Action.LIST_UNITS: frozenset({Role.SUPER_ADMIN}),
     Action.OPERATE: frozenset(),
 }
 OWNERS_MAY: Final = frozenset({Action.ADD_PEOPLE, Action.MANAGE_ACCESS})
 """What a researcher may besides, in a project of which they are owner."""
+OPERATORS_MAY: Final = frozenset(
+    {Action.OPERATE, Action.INFORM_ALL, Action.CLOSE_SERVICE, Action.LIST_UNITS}
+)
+"""What an operator may; besides operating, what super admins may as well."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +154,7 @@ def allowed(actor: Actor, action: Action) -> bool:
         case Member(role=role, owns=owned):
             return role in PERMISSIONS[action] or (owned is not None and action in OWNERS_MAY)
         case Operator():
-            return action is Action.OPERATE
+            return action in OPERATORS_MAY
         case System():
             return True
         case Nobody():

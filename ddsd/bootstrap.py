@@ -27,6 +27,7 @@ from ddsd.mail import handlers as mail_jobs
 from ddsd.mail.kept import KeptTransport
 from ddsd.mail.port import MailTransport
 from ddsd.mail.smtp import SmtpTransport
+from ddsd.notices import mailing
 from ddsd.secret import SecretText
 from ddsd.settings import (
     MailKind,
@@ -51,6 +52,7 @@ _JOBS: Final[Mapping[str, Handler]] = {
     forgetting.FORGET_OLD_LOGINS: forgetting.forget_old_logins,
     grants.REVOKE_STORE_KEY: grants.revoke_store_key,
     **password_reset.HANDLERS,
+    **mailing.HANDLERS,
 }
 _SCHEDULED: Final = (
     ScheduledJob(mail_jobs.FORGET_OLD_MAILS, Cron("20 2 * * *")),

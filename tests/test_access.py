@@ -43,6 +43,9 @@ TABLE = {
     Action.FIND_PEOPLE: (True, False, False, False),
     Action.KEEP_RECOVERY_KIT: (False, True, False, False),
     Action.RESET_SECOND_FACTOR: (True, False, False, False),
+    Action.INFORM_ALL: (True, False, False, False),
+    Action.CLOSE_SERVICE: (True, False, False, False),
+    Action.LIST_UNITS: (True, False, False, False),
     Action.OPERATE: (False, False, False, False),
 }
 
@@ -68,8 +71,9 @@ def test_every_action_has_a_line() -> None:
 
 
 @pytest.mark.parametrize("action", Action)
-def test_an_operator_operates_and_does_nothing_else(action: Action) -> None:
-    assert allowed(Operator(0, "root"), action) == (action is Action.OPERATE)
+def test_an_operator_operates_informs_closes_and_does_nothing_else(action: Action) -> None:
+    may = {Action.OPERATE, Action.INFORM_ALL, Action.CLOSE_SERVICE, Action.LIST_UNITS}
+    assert allowed(Operator(0, "root"), action) == (action in may)
 
 
 @pytest.mark.parametrize("action", Action)

@@ -229,6 +229,36 @@ class SetMaintenance(_Asked):
     on: bool
 
 
+class AddMotd(_Asked):
+    """A message of the day to be shown from now on."""
+
+    message: str
+
+
+class Motd(_Sent):
+    """A message of the day; ``active``: it is shown."""
+
+    id: int
+    message: str
+    created_at: datetime
+    active: bool
+
+
+class SendMotd(_Asked):
+    """Whom to mail a message of the day to. ``dry_run``: only count them."""
+
+    unit_only: bool = False
+    dry_run: bool = False
+
+
+class Mailing(_Sent):
+    """A message of the day, and how many people are, or would be, mailed it: those who have not been yet."""
+
+    id: int
+    unit_only: bool
+    people: int
+
+
 class Project(_Sent):
     """A project. Sizes are of what is stored (compressed, encrypted) and of the original files."""
 

@@ -22,13 +22,14 @@ from ddsd.access import Action, System, require
 from ddsd.errors import MailRefused, MailUnavailable, NotFound
 from ddsd.jobs import queue
 from ddsd.mail.port import Letter
-from ddsd.mail.render import Rendered, common_facts, render
+from ddsd.mail.render import Fact, Rendered, common_facts, render
 from ddsd.mail.tables import Mail, MailState
 from ddsd.work import Services, Work, reading, transaction
 
 SEND_MAIL: Final = "send_mail"
 KEEP_MAILS: Final = timedelta(days=90)
 _LONGEST_HOST: Final = 80
+_NOT_TO_BE_SENT: Final = frozenset({MailState.SENT, MailState.KEPT, MailState.WITHDRAWN})
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ async def write(
     *,
     secret: bool = False,
     at_once: bool = False,
-    **facts: str,
+    sent_by: str = SEND_MAIL,
+    **facts: Fact,
 ) -> Mail:
     """Write a letter in this transaction; it leaves by a job once that is committed.
 
@@ -74,6 +76,8 @@ async def write(
         recipient: a mail address, as the account has it.
         secret: the letter has a code or a link in it that lets its reader in.
         at_once: no job: the caller calls :func:`send_now` after the commit.
+        sent_by: the kind of the job that sends it, whose subject is the letter's number. Another kind than
+            :data:`SEND_MAIL` looks whether the letter is still wanted and then calls :func:`send_mail`.
         facts: what the templates ask for.
 
     Raises:
@@ -95,8 +99,29 @@ async def write(
     work.session.add(mail)
     await work.session.flush()
     if services.post.sends and not at_once:
-        await queue.enqueue(work, SEND_MAIL, str(mail.id))
+        await queue.enqueue(work, sent_by, str(mail.id))
     return mail
+
+
+async def rewrite(work: Work, mail_id: int, **facts: Fact) -> None:
+    """Render a letter that has not left anew, so that it tells what is so now.
+
+    Raises:
+        jinja2.UndefinedError: a fact is missing.
+    """
+    mail = await _unsent(work, mail_id)
+    if mail is None:
+        return
+    rendered = render(mail.kind, common_facts(work.services.settings) | facts)
+    mail.subject = rendered.subject
+    mail.body = _seal(work.services, rendered, mail.message_id)
+
+
+async def withdraw(work: Work, mail_id: int, why: str) -> None:
+    """Do not send a letter that has not left: what it tells of is over."""
+    mail = await _unsent(work, mail_id)
+    if mail is not None:
+        mail.state, mail.last_error = MailState.WITHDRAWN, why
 
 
 async def send_now(services: Services, mail_id: int) -> None:
@@ -194,13 +219,18 @@ def _why_withheld(mail: Mail, *, sends: bool) -> str:
     return ""
 
 
+async def _unsent(work: Work, mail_id: int) -> Mail | None:
+    mail = await work.session.get(Mail, mail_id, with_for_update=True)
+    return None if mail is None or mail.state in _NOT_TO_BE_SENT else mail
+
+
 async def _find(services: Services, mail_id: int) -> Mail | None:
     async with reading(services, System()) as work:
         return await work.session.get(Mail, mail_id)
 
 
 async def _send(services: Services, mail: Mail) -> None:
-    if mail.body is None or mail.state in {MailState.SENT, MailState.KEPT}:
+    if mail.body is None or mail.state in _NOT_TO_BE_SENT:
         return
     rendered = _unseal(services, mail, mail.body)
     letter = Letter(mail.recipient, mail.subject, rendered.text, rendered.html, mail.message_id)

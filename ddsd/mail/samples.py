@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from ddsd.errors import NotFound
-from ddsd.mail.render import Rendered, common_facts, render
+from ddsd.mail.render import Fact, Rendered, common_facts, render
 from ddsd.settings import Settings
 
 _CODE: Final = "c2FtcGxlLXNlY3JldC10aGF0LW9wZW5zLW5vdGhpbmc"
 _WHY: Final = "The database does not answer."
 
-SAMPLES: Final[Mapping[str, Mapping[str, str]]] = {
+SAMPLES: Final[Mapping[str, Mapping[str, Fact]]] = {
     "one_time_code": {"code": "01234567", "minutes": "15"},
     "set_password": {"link": f"/set-password#{_CODE}", "hours": "72", "username": "kim"},
     "invite": {
@@ -75,8 +75,7 @@ def preview(settings: Settings, kind: str) -> Rendered:
     if kind not in SAMPLES:
         raise NotFound(f"There is no letter '{kind}'. There are: {', '.join(sorted(SAMPLES))}.")
     common = common_facts(settings)
-    facts = {
-        name: common["public_url"] + fact if name == "link" else fact
-        for name, fact in SAMPLES[kind].items()
-    }
+    facts = dict(SAMPLES[kind])
+    if "link" in facts:
+        facts["link"] = f"{common['public_url']}{facts['link']}"
     return render(kind, common | facts)

@@ -1,4 +1,4 @@
-"""Messages of the day, and the switches of this instance."""
+"""Messages of the day, the switches of this instance, and who was told what already."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ class Motd(Table, table=True):
     message: str
     created_at: datetime = Field(sa_type=UtcDateTime)
     active: bool = Field(default=True)
+
+
+class MotdLetter(Table, table=True):
+    """Somebody is mailed a message of the day: once. ``mail_id`` is null once the outbox has forgotten the letter."""
+
+    __tablename__ = "motd_letters"
+
+    motd_id: int = Field(primary_key=True, foreign_key="motds.id")
+    user_id: int = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE", index=True)
+    mail_id: int | None = Field(
+        default=None, foreign_key="mails.id", ondelete="SET NULL", index=True
+    )
 
 
 class Switch(Table, table=True):

@@ -10,6 +10,7 @@ from ddsd.audit.tables import AuditEntry
 from ddsd.contract import admin as wire
 from ddsd.contract import words
 from ddsd.mail.outbox import Envelope, LetterView
+from ddsd.notices.tables import Motd
 from ddsd.projects.overview import Load, ProjectRow
 from ddsd.projects.staffing import Pending
 from ddsd.units.units import UnitRow
@@ -38,6 +39,11 @@ def unit(row: UnitRow, load: Load) -> wire.Unit:
         projects=load.projects,
         created_at=row.created_at,
     )
+
+
+def motd(one: Motd) -> wire.Motd:
+    """Show a message of the day."""
+    return wire.Motd(id=one.id, message=one.message, created_at=one.created_at, active=one.active)
 
 
 def project(row: ProjectRow) -> wire.Project:

@@ -22,7 +22,7 @@ from ddsd.errors import (
     MissingField,
     Unavailable,
 )
-from ddsd.files import grants, intake, listing, names, registration
+from ddsd.files import downloads, grants, intake, listing, names, registration
 from ddsd.files.listing import FileFacts
 from ddsd.files.registration import NewFile
 from ddsd.planes.v1.call import Asked, Call, as_flag
@@ -184,7 +184,7 @@ async def note_download(call: NamedDependency[Call]) -> Json:
         name = body.get("name")
         if not isinstance(name, str) or not name:
             raise InvalidInput("No file name specified. Cannot update file.")
-        await registration.note_download(asked.work, project, name)
+        await downloads.note(asked.work, project, name)
     return {"message": "File info updated."}
 
 

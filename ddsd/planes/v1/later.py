@@ -37,12 +37,6 @@ LATER: Final = (
     Later(HttpMethod.PATCH, "/proj/status", "extend a project's deadline", UNIT_ROLES),
     Later(HttpMethod.PUT, "/proj/info", "change a project's description", UNIT_ROLES),
     Later(HttpMethod.GET, "/usage", "compute usage", UNIT_ROLES),
-    Later(HttpMethod.GET, "/unit/info/all", "list units here", _SUPER),
-    Later(HttpMethod.POST, "/motd", "add a message of the day", _SUPER),
-    Later(HttpMethod.PUT, "/motd", "deactivate a message of the day", _SUPER),
-    Later(HttpMethod.POST, "/motd/send", "mail a message of the day", _SUPER),
-    Later(HttpMethod.GET, "/maintenance", "be closed for maintenance", _SUPER),
-    Later(HttpMethod.PUT, "/maintenance", "be closed for maintenance", _SUPER),
     Later(HttpMethod.GET, "/stats", "show statistics", _SUPER),
     Later(HttpMethod.GET, "/proj/busy/any", "list busy projects", _SUPER),
 )

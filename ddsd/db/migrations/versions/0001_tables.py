@@ -195,6 +195,24 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_users_unit_id"), ["unit_id"], unique=False)
 
     op.create_table(
+        "motd_letters",
+        sa.Column("motd_id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("mail_id", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["mail_id"], ["mails.id"], name=op.f("fk_motd_letters_mail_id"), ondelete="SET NULL"
+        ),
+        sa.ForeignKeyConstraint(["motd_id"], ["motds.id"], name=op.f("fk_motd_letters_motd_id")),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_motd_letters_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("motd_id", "user_id", name=op.f("pk_motd_letters")),
+    )
+    with op.batch_alter_table("motd_letters", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_motd_letters_mail_id"), ["mail_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_motd_letters_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
         "one_time_codes",
         sa.Column("user_id", sa.Integer(), nullable=False),
         sa.Column("counter", sa.BigInteger(), nullable=False),
@@ -508,6 +526,25 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("files", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_files_folder_id"), ["folder_id"], unique=False)
+
+    op.create_table(
+        "downloads",
+        sa.Column("file_id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["file_id"], ["files.id"], name=op.f("fk_downloads_file_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_downloads_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("file_id", "user_id", name=op.f("pk_downloads")),
+    )
+    with op.batch_alter_table("downloads", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_downloads_user_id_project_id"), ["user_id", "project_id"], unique=False
+        )
 
     op.create_table(
         "file_versions",
