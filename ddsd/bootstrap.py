@@ -27,7 +27,7 @@ from ddsd.mail import handlers as mail_jobs
 from ddsd.mail.kept import KeptTransport
 from ddsd.mail.port import MailTransport
 from ddsd.mail.smtp import SmtpTransport
-from ddsd.notices import mailing
+from ddsd.notices import mailing, reminders
 from ddsd.secret import SecretText
 from ddsd.settings import (
     MailKind,
@@ -53,6 +53,7 @@ _JOBS: Final[Mapping[str, Handler]] = {
     grants.REVOKE_STORE_KEY: grants.revoke_store_key,
     **password_reset.HANDLERS,
     **mailing.HANDLERS,
+    **reminders.HANDLERS,
 }
 _SCHEDULED: Final = (
     ScheduledJob(mail_jobs.FORGET_OLD_MAILS, Cron("20 2 * * *")),
@@ -200,7 +201,7 @@ def job_runner(services: Services) -> JobRunner:
 
 def schedule(services: Services) -> Schedule:
     """Make the schedule of all jobs that come by themselves."""
-    return Schedule(services, _SCHEDULED)
+    return Schedule(services, (*_SCHEDULED, reminders.scheduled(services.settings)))
 
 
 def new_instance_key(path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -66,6 +66,7 @@ async def write(
     secret: bool = False,
     at_once: bool = False,
     sent_by: str = SEND_MAIL,
+    told: Mapping[str, Fact] | None = None,
     **facts: Fact,
 ) -> Mail:
     """Write a letter in this transaction; it leaves by a job once that is committed.
@@ -78,13 +79,14 @@ async def write(
         at_once: no job: the caller calls :func:`send_now` after the commit.
         sent_by: the kind of the job that sends it, whose subject is the letter's number. Another kind than
             :data:`SEND_MAIL` looks whether the letter is still wanted and then calls :func:`send_mail`.
-        facts: what the templates ask for.
+        told: what the templates ask for; or, one by one,
+        facts: the same.
 
     Raises:
         jinja2.TemplateError: there is no such kind, or a fact is missing.
     """
     services = work.services
-    rendered = render(kind, common_facts(services.settings) | facts)
+    rendered = render(kind, common_facts(services.settings) | dict(told or {}) | facts)
     message_id = _new_message_id(services.settings.instance.public_url)
     mail = Mail(
         kind=kind,
@@ -103,7 +105,7 @@ async def write(
     return mail
 
 
-async def rewrite(work: Work, mail_id: int, **facts: Fact) -> None:
+async def rewrite(work: Work, mail_id: int, told: Mapping[str, Fact]) -> None:
     """Render a letter that has not left anew, so that it tells what is so now.
 
     Raises:
@@ -112,7 +114,7 @@ async def rewrite(work: Work, mail_id: int, **facts: Fact) -> None:
     mail = await _unsent(work, mail_id)
     if mail is None:
         return
-    rendered = render(mail.kind, common_facts(work.services.settings) | facts)
+    rendered = render(mail.kind, common_facts(work.services.settings) | dict(told))
     mail.subject = rendered.subject
     mail.body = _seal(work.services, rendered, mail.message_id)
 

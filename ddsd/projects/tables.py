@@ -20,6 +20,7 @@ class Project(Table, table=True):
     """A delivery. ``status`` repeats the newest :class:`StatusEntry`, in the same transaction."""
 
     __tablename__ = "projects"
+    __table_args__ = (Index(None, "status", "deadline"),)
 
     id: int = Field(default=None, primary_key=True)
     public_id: str = Field(max_length=60, unique=True)

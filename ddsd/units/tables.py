@@ -12,7 +12,10 @@ from ddsd.db.types import UtcDateTime
 
 
 class Unit(Table, table=True):
-    """A facility that delivers. ``quota_bytes`` 0 means none; ``warning_level`` is a fraction of it."""
+    """A facility that delivers. ``quota_bytes`` 0 means none; ``warning_level`` is a fraction of it.
+
+    ``reminder_days`` is such as ``14,7,1``, empty: nobody is reminded, null: as the settings say.
+    """
 
     __tablename__ = "units"
 
@@ -27,4 +30,5 @@ class Unit(Table, table=True):
     days_in_expired: int = Field(default=30)
     quota_bytes: int = Field(default=0, sa_type=BigInteger)
     warning_level: float = Field(default=0.8)
+    reminder_days: str | None = Field(default=None, max_length=255)
     created_at: datetime = Field(sa_type=UtcDateTime)

@@ -135,6 +135,7 @@ def upgrade() -> None:
         sa.Column("days_in_expired", sa.Integer(), nullable=False),
         sa.Column("quota_bytes", sa.BigInteger(), nullable=False),
         sa.Column("warning_level", sa.Float(), nullable=False),
+        sa.Column("reminder_days", sa.String(length=255), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_units")),
         sa.UniqueConstraint("internal_ref", name=op.f("uq_units_internal_ref")),
@@ -295,6 +296,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("public_id", name=op.f("uq_projects_public_id")),
     )
     with op.batch_alter_table("projects", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_projects_status_deadline"), ["status", "deadline"], unique=False
+        )
         batch_op.create_index(batch_op.f("ix_projects_unit_id"), ["unit_id"], unique=False)
 
     op.create_table(
@@ -387,6 +391,39 @@ def upgrade() -> None:
             unique=True,
             sqlite_where=sa.text("is_primary = 1"),
             postgresql_where=sa.text("is_primary"),
+        )
+
+    op.create_table(
+        "deadline_summaries",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column("deadline", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("step", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("mail_id", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["mail_id"],
+            ["mails.id"],
+            name=op.f("fk_deadline_summaries_mail_id"),
+            ondelete="SET NULL",
+        ),
+        sa.ForeignKeyConstraint(
+            ["project_id"],
+            ["projects.id"],
+            name=op.f("fk_deadline_summaries_project_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deadline_summaries")),
+        sa.UniqueConstraint(
+            "project_id",
+            "deadline",
+            "step",
+            name=op.f("uq_deadline_summaries_project_id_deadline_step"),
+        ),
+    )
+    with op.batch_alter_table("deadline_summaries", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_deadline_summaries_mail_id"), ["mail_id"], unique=False
         )
 
     op.create_table(
@@ -498,6 +535,40 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_project_statuses_project_id_id"), ["project_id", "id"], unique=False
         )
+
+    op.create_table(
+        "reminders",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("deadline", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("step", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("mail_id", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["mail_id"], ["mails.id"], name=op.f("fk_reminders_mail_id"), ondelete="SET NULL"
+        ),
+        sa.ForeignKeyConstraint(
+            ["project_id"],
+            ["projects.id"],
+            name=op.f("fk_reminders_project_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_reminders_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reminders")),
+        sa.UniqueConstraint(
+            "project_id",
+            "user_id",
+            "deadline",
+            "step",
+            name=op.f("uq_reminders_project_id_user_id_deadline_step"),
+        ),
+    )
+    with op.batch_alter_table("reminders", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_reminders_mail_id"), ["mail_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_reminders_user_id"), ["user_id"], unique=False)
 
     op.create_table(
         "files",
