@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
-from collections.abc import AsyncIterator, Iterator
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -43,16 +44,29 @@ def pytest_runtest_setup() -> None:
 
 def migrate(url: str) -> None:
     """Bring the database at ``url`` to the newest revision; for callers on a running loop, too."""
+    _do_to(url, upgrade)
 
-    async def upgraded() -> None:
+
+def people(url: str) -> None:
+    """Bring the database at ``url`` to the newest revision, with the units and people of a world."""
+
+    async def fill(database: Database) -> None:
+        await upgrade(database)
+        await populate(make_services(database, SettableClock(), Path()))
+
+    _do_to(url, fill)
+
+
+def _do_to(url: str, what: Callable[[Database], Awaitable[None]]) -> None:
+    async def done() -> None:
         database = Database(url)
         try:
-            await upgrade(database)
+            await what(database)
         finally:
             await database.close()
 
     with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, upgraded()).result()
+        thread.submit(asyncio.run, done()).result()
 
 
 @pytest.fixture
@@ -67,6 +81,20 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "ddsd.sqlite3"
     migrate(f"sqlite:///{path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def sqlite_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file with the people of a world, to copy."""
+    path = tmp_path_factory.mktemp("world") / "ddsd.sqlite3"
+    people(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_world(postgres_cluster: Cluster) -> str:
+    """The name of a migrated database with the people of a world, to copy; this process's own."""
+    return postgres_cluster.template(f"world {uuid.uuid4()}", people)
 
 
 @pytest.fixture(scope="session")
@@ -96,12 +124,13 @@ def empty_database_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path
 
 @pytest.fixture
 def database_url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of a migrated database with no rows in it."""
+    """The address of a migrated database: with a world's people if the test asks for a world, else with no rows."""
+    content = "world" if "world" in request.fixturenames else "template"
     if kind == "sqlite":
-        shutil.copyfile(request.getfixturevalue("sqlite_template"), tmp_path / "ddsd.sqlite3")
+        shutil.copyfile(request.getfixturevalue(f"sqlite_{content}"), tmp_path / "ddsd.sqlite3")
         yield f"sqlite:///{tmp_path / 'ddsd.sqlite3'}"
         return
-    template: str = request.getfixturevalue("postgres_template")
+    template: str = request.getfixturevalue(f"postgres_{content}")
     cluster: Cluster = request.getfixturevalue("postgres_cluster")
     url = cluster.create_database(template=template)
     yield url
@@ -133,7 +162,6 @@ def services(database: Database, clock: SettableClock, tmp_path: Path) -> Servic
 @pytest.fixture
 async def world(services: Services, clock: SettableClock) -> AsyncIterator[World]:
     """Two units with people, and a client of the stock wire."""
-    await populate(services)
     made = make_world(services, clock)
     async with made.http:
         yield made

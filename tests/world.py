@@ -8,17 +8,20 @@ from typing import Any
 
 import httpx
 from litestar import Litestar
+from sqlalchemy import select
 
 from ddsd.access import Role, System
-from ddsd.keys.hierarchy import new_salt
+from ddsd.keys.deriver import Deriver
+from ddsd.keys.hierarchy import KdfCost, MasterSplit, new_salt
 from ddsd.mail import outbox
 from ddsd.secret import SecretText
 from ddsd.storage.memory import MemoryStore
-from ddsd.users import passwords
+from ddsd.users import login, passwords, sessions
 from ddsd.users.tables import User
 from ddsd.work import Services, reading, transaction
 from tests import apps
 from tests.builders import SettableClock, a_unit, a_user
+from tests.services import CHEAP
 
 PASSWORD = "Correct-horse-1"
 VERSION = "2.15.1"
@@ -37,6 +40,9 @@ PEOPLE: dict[str, tuple[Role, str | None]] = {
 EMAIL = "{}@example.org"
 PROJECT = {"title": "A title", "description": "What it is", "pi": "pi@example.org"}
 CONTENT = b"stored bytes"
+AGENT = "python-requests/2.33.0"
+_SALT = new_salt()
+_once: list[MasterSplit] = []
 
 
 @dataclass
@@ -78,9 +84,19 @@ class World:
         return await self.http.request(method, f"/api/{edition}{path}", headers=sent, **options)
 
     async def token_of(self, who: str) -> str:
-        """Return a session token, logging in once."""
+        """Return a session token of somebody with :data:`PASSWORD`, made once.
+
+        It is the one that a login would give, made without the requests, the mail and the records of a login.
+        """
         if who not in self.tokens:
-            self.tokens[who] = await self.login(who)
+            async with transaction(self.services, System()) as work:
+                found = await work.session.execute(
+                    select(User).where(User.columns().username == who)
+                )
+                user = found.scalar_one()
+                unlocked = login.unlock(user, await _split(self.services, user))
+                partial = await sessions.start(work, user, unlocked, "127.0.0.1", agent=AGENT)
+                self.tokens[who] = await sessions.complete(work, await sessions.find(work, partial))
         return self.tokens[who]
 
     async def partial_token(self, who: str, password: str = PASSWORD) -> str:
@@ -163,8 +179,6 @@ def file_body(name: str, **changes: Any) -> dict[str, Any]:
 
 async def populate(services: Services) -> None:
     """Make the units and people of :data:`PEOPLE`, all with :data:`PASSWORD`."""
-    salt, cost = new_salt(), services.deriver.cost
-    split = await services.deriver.derive(SecretText(PASSWORD), salt, cost)
     async with transaction(services, System()) as work:
         units = {
             name: await a_unit(work.session, public_id=name, name=name, internal_ref=name)
@@ -179,7 +193,21 @@ async def populate(services: Services) -> None:
                 role=role,
                 unit_id=units[unit].id if unit else None,
             )
-            passwords.set_first(work, user, split, salt, cost)
+            passwords.set_first(work, user, await _everybodys(), _SALT, CHEAP)
+
+
+async def _split(services: Services, user: User) -> MasterSplit:
+    if user.kdf_salt == _SALT:
+        return await _everybodys()
+    cost = KdfCost(user.kdf_memory_kib, user.kdf_iterations, user.kdf_lanes)
+    return await services.deriver.derive(SecretText(PASSWORD), user.kdf_salt or b"", cost)
+
+
+async def _everybodys() -> MasterSplit:
+    """Return what follows from the password and the salt that everybody has; derived once for all tests."""
+    if not _once:
+        _once.append(await Deriver(CHEAP).derive(SecretText(PASSWORD), _SALT, CHEAP))
+    return _once[0]
 
 
 def make_world(services: Services, clock: SettableClock, client: str = "127.0.0.1") -> World:

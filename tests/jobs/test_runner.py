@@ -57,9 +57,13 @@ async def new_runner(new_services: NewServices) -> AsyncIterator[NewRunner]:
 
 
 class Gate:
-    """A handler that counts its runs, and waits in each until it is opened."""
+    """A handler that counts its runs, and waits in each until it is opened.
 
-    def __init__(self) -> None:
+    Interrupted, it ends only after ``clings_until``, if that is given.
+    """
+
+    def __init__(self, clings_until: asyncio.Event | None = None) -> None:
+        self._clings_until = clings_until
         self.runs: list[str] = []
         self.entered = asyncio.Event()
         self.interrupted = asyncio.Event()
@@ -72,6 +76,8 @@ class Gate:
             await self.opened.wait()
         except asyncio.CancelledError:
             self.interrupted.set()
+            if self._clings_until is not None:
+                await self._clings_until.wait()
             raise
 
 
@@ -376,7 +382,8 @@ async def test_a_handler_whose_job_was_taken_over_is_interrupted(
     """The first runner is abandoned, not stopped: its next life takes the job from it."""
     services = await new_services()
     await enqueue(services)
-    abandoned, next_life = Gate(), Gate()
+    next_life = Gate()
+    abandoned = Gate(clings_until=next_life.entered)
     # One at a time: it is busy, and so leaves what is taken from it to its next life.
     await new_runner(services, abandoned, replace(QUICK, at_a_time=1))
     await asyncio.wait_for(abandoned.entered.wait(), 30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from datetime import timedelta
 
 import pyotp
@@ -11,13 +12,13 @@ from sqlalchemy import select
 
 from ddsd.access import System
 from ddsd.errors import NotAuthenticated, SealBroken
+from ddsd.keys.instance import InstanceKey
 from ddsd.mail import outbox
 from ddsd.mail.tables import Mail
 from ddsd.users import codes
 from ddsd.users.tables import OneTimeCode, User
 from ddsd.work import Services, transaction
 from tests.builders import SettableClock, a_user
-from tests.services import make_services
 
 
 async def account(services: Services) -> User:
@@ -81,7 +82,7 @@ async def test_without_the_instance_key_the_rows_lead_to_no_code(
     eva = await account(services)
     code = await issue(services, eva)
     assert code is not None
-    other = make_services(services.database, clock, services.settings.instance.state_dir)
+    other = replace(services, instance_key=InstanceKey.generate())
     with pytest.raises(NotAuthenticated, match="Invalid"):
         await check(other, eva, code)
     async with transaction(other, System()) as work:

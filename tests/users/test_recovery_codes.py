@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
@@ -12,13 +13,13 @@ from sqlalchemy import select
 from ddsd.access import System
 from ddsd.audit.tables import AuditEntry
 from ddsd.errors import NotAuthenticated, TooManyRequests
+from ddsd.keys.instance import InstanceKey
 from ddsd.secret import SecretText
 from ddsd.users import recovery_codes, sessions
 from ddsd.users.recovery_codes import CODES
 from ddsd.users.tables import RecoveryCode, Session, User
 from ddsd.work import Services, reading, transaction
 from tests.builders import SettableClock
-from tests.services import make_services
 from tests.users.logins import caller_of, fully_in, half_in, newest_letter
 from tests.users.people import somebody
 
@@ -186,7 +187,7 @@ async def test_without_the_instance_key_the_rows_lead_to_no_code(
 ) -> None:
     eva = await somebody(services)
     first, *_ = await made(services, eva)
-    other = make_services(services.database, clock, services.settings.instance.state_dir)
+    other = replace(services, instance_key=InstanceKey.generate())
     with pytest.raises(NotAuthenticated):
         await use(other, eva, first)
     async with reading(services, System()) as work:

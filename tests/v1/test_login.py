@@ -633,6 +633,7 @@ class TestRows:
         made = await world.call("POST", "/proj/create", "admin1", json=body)
         project = made.json()["project_id"]
         await world.release(project)
+        world.tokens["researcher1"] = await world.login("researcher1")
         key = await world.call("GET", f"/proj/private?project={project}", "researcher1")
         partial = await world.partial_token("researcher2")
         invite = await world.newest_mail("new@example.org", "invite")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ddsd.access import System
+from ddsd.keys.instance import InstanceKey
 from ddsd.settings import Settings
 from ddsd.users import sessions
 from ddsd.work import Services, transaction
@@ -119,10 +121,8 @@ class TestTokens:
         answer = await world.call("GET", "/user/info", token=partial)
         assert told(answer) == (401, "Expired token")
 
-    async def test_the_token_of_another_instance_is_invalid(
-        self, world: World, tmp_path: Path
-    ) -> None:
-        other = make_services(world.services.database, world.clock, tmp_path)
+    async def test_the_token_of_another_instance_is_invalid(self, world: World) -> None:
+        other = replace(world.services, instance_key=InstanceKey.generate())
         token = await world.token_of("staff1")
         async with make_world(other, world.clock).http as http:
             answer = await http.get(
