@@ -15,6 +15,7 @@ from ddsctl.commands import (
     maintenance,
     motd,
     project,
+    reminders,
     service,
     sessions,
     unit,
@@ -80,6 +81,7 @@ app.add_typer(mail.app, name="mail")
 app.add_typer(audit.app, name="audit")
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(motd.app, name="motd")
+app.add_typer(reminders.app, name="reminders")
 app.add_typer(db.app, name="db")
 
 

@@ -41,6 +41,7 @@ class Ending:
     Args:
         project: which is Available.
         unit: whose it is.
+        deadline: the project's, aware.
         step: for which number of days before.
         lacking: the researchers who have not fetched every file.
         to_remind: those of them who have not been reminded for this step.
@@ -49,6 +50,7 @@ class Ending:
 
     project: Project
     unit: Unit
+    deadline: datetime
     step: int
     lacking: Sequence[Researcher]
     to_remind: Sequence[Researcher]
@@ -137,21 +139,21 @@ HANDLERS: Final[Mapping[str, Handler]] = {REMIND: remind, **reminder_letters.HAN
 async def _due(work: Work, unit_id: int | None = None) -> list[Ending]:
     settings = work.services.settings
     endings = []
-    for project, unit, set_at in await _with_deadlines(work, unit_id):
+    for project, unit, deadline, set_at in await _with_deadlines(work, unit_id):
         step = steps.most_urgent(
             _days_of(settings, unit).days,
             today=_day(work.now, settings.reminders.time_of_day),
             set_on=set_at.date(),
-            deadline_day=project.deadline.date(),
+            deadline_day=deadline.date(),
         )
-        ending = None if step is None else await _ending(work, project, unit, step)
+        ending = None if step is None else await _ending(work, project, unit, deadline, step)
         if ending and (ending.to_remind or ending.tells_unit):
             endings.append(ending)
     return endings
 
 
 async def _with_deadlines(work: Work, unit_id: int | None) -> Sequence[Any]:
-    """Return the projects that end within the longest time of a step, their units, and when they were released."""
+    """Return the projects that end soon, with unit, deadline, and when it was set; none if that is long off."""
     projects, units, entries = Project.columns(), Unit.columns(), StatusEntry.columns()
     set_at = (
         select(entries.at)
@@ -161,7 +163,7 @@ async def _with_deadlines(work: Work, unit_id: int | None) -> Sequence[Any]:
         .scalar_subquery()
     )
     query = (
-        select(Project, Unit, set_at)
+        select(Project, Unit, projects.deadline, set_at)
         .join(Unit, units.id == projects.unit_id)
         .where(
             projects.status == Status.AVAILABLE,
@@ -177,21 +179,23 @@ async def _with_deadlines(work: Work, unit_id: int | None) -> Sequence[Any]:
     return (await work.session.execute(query)).all()
 
 
-async def _ending(work: Work, project: Project, unit: Unit, step: int) -> Ending:
+async def _ending(
+    work: Work, project: Project, unit: Unit, deadline: datetime, step: int
+) -> Ending:
     researchers = await downloads.researchers(work, project.id)
     lacking = [one for one in researchers if one.fetched < project.file_count]
     reminders, summaries = Reminder.columns(), DeadlineSummary.columns()
     reminded = await work.session.scalars(
         select(reminders.user_id).where(
             reminders.project_id == project.id,
-            reminders.deadline == project.deadline,
+            reminders.deadline == deadline,
             reminders.step <= step,
         )
     )
     told = await work.session.scalars(
         select(summaries.id).where(
             summaries.project_id == project.id,
-            summaries.deadline == project.deadline,
+            summaries.deadline == deadline,
             summaries.step <= step,
         )
     )
@@ -199,6 +203,7 @@ async def _ending(work: Work, project: Project, unit: Unit, step: int) -> Ending
     return Ending(
         project=project,
         unit=unit,
+        deadline=deadline,
         step=step,
         lacking=lacking,
         to_remind=[one for one in lacking if one.user_id not in known],
@@ -272,7 +277,7 @@ async def _tell_unit(work: Work, endings: Sequence[Ending]) -> int:
 def _row(work: Work, ending: Ending) -> dict[str, Any]:
     return {
         "project_id": ending.project.id,
-        "deadline": ending.project.deadline,
+        "deadline": ending.deadline,
         "step": ending.step,
         "at": work.now,
     }

@@ -10,6 +10,7 @@ from ddsd.audit.tables import AuditEntry
 from ddsd.contract import admin as wire
 from ddsd.contract import words
 from ddsd.mail.outbox import Envelope, LetterView
+from ddsd.notices.reminders import Ending, UnitDays
 from ddsd.notices.tables import Motd
 from ddsd.projects.overview import Load, ProjectRow
 from ddsd.projects.staffing import Pending
@@ -44,6 +45,24 @@ def unit(row: UnitRow, load: Load) -> wire.Unit:
 def motd(one: Motd) -> wire.Motd:
     """Show a message of the day."""
     return wire.Motd(id=one.id, message=one.message, created_at=one.created_at, active=one.active)
+
+
+def due_reminder(one: Ending) -> wire.DueReminder:
+    """Show a project that reminders are due for."""
+    return wire.DueReminder(
+        unit=one.unit.public_id,
+        public_id=one.project.public_id,
+        deadline=one.deadline,
+        step=one.step,
+        lacking=len(one.lacking),
+        to_remind=[person.email for person in one.to_remind],
+        tells_unit=one.tells_unit,
+    )
+
+
+def unit_reminders(one: UnitDays) -> wire.UnitReminders:
+    """Show when a unit's researchers are reminded."""
+    return wire.UnitReminders(unit=one.unit.public_id, days=list(one.days), own=one.own)
 
 
 def project(row: ProjectRow) -> wire.Project:
