@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from sqlalchemy import bindparam, delete, insert, literal, select, union_all, update
+from sqlalchemy import bindparam, insert, literal, select, union_all, update
 
 from ddsd.access import Action, Member, require_member
 from ddsd.db.base import METADATA
@@ -244,25 +244,6 @@ async def match(work: Work, project: Project, names: Iterable[str]) -> Mapping[s
         )
         found.update({str(name): str(key) for name, key in rows})
     return found
-
-
-async def remove_all(work: Work, project: Project) -> int:
-    """Remove every file's row; versions stay, ended now. Return how many files there were."""
-    files, versions = StoredFile.columns(), FileVersion.columns()
-    count = project.file_count
-    await work.session.execute(
-        update(FileVersion)
-        .where(versions.project_id == project.id, versions.removed_at.is_(None))
-        .values(removed_at=work.now)
-    )
-    await work.session.execute(delete(StoredFile).where(files.project_id == project.id))
-    await work.session.execute(delete(Folder).where(Folder.columns().project_id == project.id))
-    await work.session.execute(
-        update(Project)
-        .where(Project.columns().id == project.id)
-        .values(file_count=0, bytes_stored=0, bytes_original=0)
-    )
-    return count
 
 
 async def _count(work: Work, project_id: int, files: int, stored: int, original: int) -> None:

@@ -32,7 +32,7 @@ class StoredFile(Table, table=True):
     project_id: int = Field(foreign_key="projects.id", ondelete="CASCADE")
     folder_id: int = Field(foreign_key="folders.id", index=True)
     name: str = Field(sa_type=exact_text())
-    name_in_bucket: str = Field(max_length=1024)
+    name_in_bucket: str = Field(sa_type=exact_text())
     size_original: int = Field(sa_type=BigInteger)
     size_stored: int = Field(sa_type=BigInteger)
     compressed: bool

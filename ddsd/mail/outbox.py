@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import delete
+from sqlalchemy import delete, exists, func, or_, update
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from ddsd.access import Action, System, require
@@ -29,7 +30,8 @@ from ddsd.work import Services, Work, reading, transaction
 SEND_MAIL: Final = "send_mail"
 KEEP_MAILS: Final = timedelta(days=90)
 _LONGEST_HOST: Final = 80
-_NOT_TO_BE_SENT: Final = frozenset({MailState.SENT, MailState.KEPT, MailState.WITHDRAWN})
+_DELIVERED: Final = (MailState.SENT, MailState.KEPT)
+_SETTLED: Final = (*_DELIVERED, MailState.WITHDRAWN)
 
 
 @dataclass(frozen=True)
@@ -80,17 +82,19 @@ async def write(
         sent_by: the kind of the job that sends it, whose subject is the letter's number. Another kind than
             :data:`SEND_MAIL` looks whether the letter is still wanted and then calls :func:`send_mail`.
         told: what the templates ask for; or, one by one,
-        facts: the same.
+        facts: the same. A letter that is told a ``public_id`` is about that project.
 
     Raises:
         jinja2.TemplateError: there is no such kind, or a fact is missing.
     """
     services = work.services
-    rendered = render(kind, common_facts(services.settings) | dict(told or {}) | facts)
+    known = dict(told or {}) | facts
+    rendered = render(kind, common_facts(services.settings) | known)
     message_id = _new_message_id(services.settings.instance.public_url)
     mail = Mail(
         kind=kind,
         recipient=recipient,
+        about=str(known.get("public_id", "")),
         subject=rendered.subject,
         body=_seal(services, rendered, message_id),
         secret=secret,
@@ -105,8 +109,8 @@ async def write(
     return mail
 
 
-async def rewrite(work: Work, mail_id: int, told: Mapping[str, Fact]) -> None:
-    """Render a letter that has not left anew, so that it tells what is so now.
+async def rewrite(work: Work, mail_id: int, told: Mapping[str, Fact], *, recipient: str) -> None:
+    """Render a letter that has not left anew, so that it tells what is so now, to who has this address now.
 
     Raises:
         jinja2.UndefinedError: a fact is missing.
@@ -115,7 +119,7 @@ async def rewrite(work: Work, mail_id: int, told: Mapping[str, Fact]) -> None:
     if mail is None:
         return
     rendered = render(mail.kind, common_facts(work.services.settings) | dict(told))
-    mail.subject = rendered.subject
+    mail.recipient, mail.subject = recipient, rendered.subject
     mail.body = _seal(work.services, rendered, mail.message_id)
 
 
@@ -124,6 +128,13 @@ async def withdraw(work: Work, mail_id: int, why: str) -> None:
     mail = await _unsent(work, mail_id)
     if mail is not None:
         mail.state, mail.last_error = MailState.WITHDRAWN, why
+
+
+async def miss(work: Work, mail_id: int, why: str) -> None:
+    """Note that a letter has not left in time: it has failed, and what waits for its delivery goes on waiting."""
+    mail = await _unsent(work, mail_id)
+    if mail is not None:
+        mail.state, mail.last_error = MailState.FAILED, why
 
 
 async def send_now(services: Services, mail_id: int) -> None:
@@ -200,10 +211,47 @@ async def show(work: Work, mail_id: int) -> LetterView:
     return LetterView(_envelope(mail), rendered.text, rendered.html, "")
 
 
+async def undelivered(work: Work, public_ids: Iterable[str]) -> Mapping[str, int]:
+    """Return, by project, how many letters about it have not left, nor any later one to the same recipient.
+
+    Whoever sends no mail at all (``mail.kind`` ``outbox``) has delivered by keeping it.
+    """
+    later = aliased(Mail)
+    made_good = exists().where(
+        col(later.about) == col(Mail.about),
+        col(later.recipient) == col(Mail.recipient),
+        col(later.id) > col(Mail.id),
+        col(later.state).in_(_DELIVERED),
+    )
+    found = await work.session.execute(
+        select(Mail.about, func.count())
+        .where(
+            col(Mail.about).in_(list(public_ids)),
+            col(Mail.state).not_in(_SETTLED),
+            ~made_good,
+        )
+        .group_by(col(Mail.about))
+    )
+    return {str(about): int(number) for about, number in found}
+
+
+async def nothing_waits_for(work: Work, public_id: str) -> None:
+    """Note that the project is over: its letters need not be delivered for anything any more."""
+    await work.session.execute(update(Mail).where(col(Mail.about) == public_id).values(about=""))
+
+
 async def forget_old(work: Work) -> int:
-    """Remove letters written more than :data:`KEEP_MAILS` ago, whatever became of them; return how many."""
+    """Remove letters written more than :data:`KEEP_MAILS` ago; return how many.
+
+    Undelivered ones about a project stay while it lives: its data is not removed because they were forgotten.
+    """
     gone = await work.session.scalars(
-        delete(Mail).where(col(Mail.created_at) < work.now - KEEP_MAILS).returning(col(Mail.id))
+        delete(Mail)
+        .where(
+            col(Mail.created_at) < work.now - KEEP_MAILS,
+            or_(col(Mail.state).in_(_SETTLED), col(Mail.about) == ""),
+        )
+        .returning(col(Mail.id))
     )
     return len(gone.all())
 
@@ -223,7 +271,7 @@ def _why_withheld(mail: Mail, *, sends: bool) -> str:
 
 async def _unsent(work: Work, mail_id: int) -> Mail | None:
     mail = await work.session.get(Mail, mail_id, with_for_update=True)
-    return None if mail is None or mail.state in _NOT_TO_BE_SENT else mail
+    return None if mail is None or mail.state in _SETTLED else mail
 
 
 async def _find(services: Services, mail_id: int) -> Mail | None:
@@ -232,7 +280,7 @@ async def _find(services: Services, mail_id: int) -> Mail | None:
 
 
 async def _send(services: Services, mail: Mail) -> None:
-    if mail.body is None or mail.state in _NOT_TO_BE_SENT:
+    if mail.body is None or mail.state in _SETTLED:
         return
     rendered = _unseal(services, mail, mail.body)
     letter = Letter(mail.recipient, mail.subject, rendered.text, rendered.html, mail.message_id)

@@ -15,13 +15,13 @@ from ddsd.access import UNIT_ROLES, Action, System, require
 from ddsd.audit import trail
 from ddsd.db.statements import insert_into
 from ddsd.errors import InvalidInput, NotFound
-from ddsd.jobs import queue
+from ddsd.jobs import progress, queue
 from ddsd.jobs.runner import Handler
 from ddsd.mail import outbox
 from ddsd.notices import motd
 from ddsd.notices.tables import Motd, MotdLetter
 from ddsd.users.tables import User, UserEmail
-from ddsd.work import Services, Work, transaction
+from ddsd.work import Services, Work, reading, transaction
 
 SEND_MOTD: Final = "send_motd"
 SEND_MOTD_LETTER: Final = "send_motd_letter"
@@ -61,16 +61,15 @@ async def count_waiting(work: Work, motd_id: int, *, unit_only: bool) -> int:
     """
     require(work.actor, Action.INFORM_ALL)
     message = await _shown(work, motd_id)
-    waiting = _waiting(message.id, unit_only=unit_only).subquery()
-    found = await work.session.execute(select(func.count()).select_from(waiting))
-    return int(found.scalar_one())
+    return await _count(work, _waiting(message.id, unit_only=unit_only))
 
 
 async def mail_out(services: Services, subject: str) -> None:
     """Handle the job :data:`SEND_MOTD`: write the letters, some at a time; begun before, it goes on where it was."""
     number, units, _ = subject.partition(_UNITS_ONLY)
     while await _mail_some(services, int(number), unit_only=bool(units)):
-        pass
+        done, total = await _so_far(services, int(number), unit_only=bool(units))
+        await progress.report(services, SEND_MOTD, subject, done=done, total=total)
 
 
 async def send_letter(services: Services, subject: str) -> None:
@@ -102,6 +101,20 @@ async def _shown(work: Work, motd_id: object) -> Motd:
     if message is None or not message.active:
         raise NotFound(f"There is no active MOTD with ID '{motd_id}'.")
     return message
+
+
+async def _so_far(services: Services, motd_id: int, *, unit_only: bool) -> tuple[int, int]:
+    """Return how many have been written to, and with how many they will be all."""
+    letters = MotdLetter.columns()
+    async with reading(services, System()) as work:
+        mailed = await _count(work, select(letters.user_id).where(letters.motd_id == motd_id))
+        waiting = await _count(work, _waiting(motd_id, unit_only=unit_only))
+    return mailed, mailed + waiting
+
+
+async def _count(work: Work, query: Select[Any]) -> int:
+    found = await work.session.execute(select(func.count()).select_from(query.subquery()))
+    return int(found.scalar_one())
 
 
 async def _mail_some(services: Services, motd_id: int, *, unit_only: bool) -> bool:

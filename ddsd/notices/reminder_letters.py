@@ -7,14 +7,16 @@ longer in it or has fetched everything by then. However long the mail server was
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 
 from ddsd.access import System
 from ddsd.files import downloads
 from ddsd.files.downloads import Researcher
+from ddsd.jobs.queue import GiveUp
 from ddsd.jobs.runner import Handler
 from ddsd.mail import outbox
 from ddsd.mail.render import Fact
@@ -32,6 +34,7 @@ SEND_REMINDER: Final = "send_reminder"
 SEND_SUMMARY: Final = "send_deadlines_summary"
 _MOST_NAMED: Final = 20
 _OVER: Final = "It was about something that is over."
+_MISSED: Final = "The deadline passed before it could be sent."
 
 
 def reminder_facts(work: Work, project: Project, unit: Unit, person: Researcher) -> dict[str, Fact]:
@@ -66,15 +69,24 @@ async def send_reminder(services: Services, subject: str) -> None:
     """Handle the job :data:`SEND_REMINDER`: send a letter, if it is still wanted, as things are now.
 
     Raises:
-        MailUnavailable, GiveUp: as :func:`ddsd.mail.outbox.send_mail`.
+        MailUnavailable: as :func:`ddsd.mail.outbox.send_mail`.
+        GiveUp: likewise; or the deadline has passed, so that the letter has failed.
     """
-    mail_id = int(subject)
+    mail_id, missed = int(subject), False
     async with transaction(services, System()) as work:
-        facts = await _reminder_now(work, mail_id)
-        if facts is None:
+        reminded = await _find(work, mail_id)
+        if reminded is None:
             await outbox.withdraw(work, mail_id, _OVER)
+        elif missed := reminded.missed(work.now):
+            await outbox.miss(work, mail_id, _MISSED)
+        elif reminded.runs:
+            project, unit, person = reminded.project, reminded.unit, reminded.person
+            facts = reminder_facts(work, project, unit, person)
+            await outbox.rewrite(work, mail_id, facts, recipient=person.email)
         else:
-            await outbox.rewrite(work, mail_id, facts)
+            await outbox.withdraw(work, mail_id, _OVER)
+    if missed:
+        raise GiveUp(_MISSED)
     await outbox.send_mail(services, subject)
 
 
@@ -91,15 +103,22 @@ async def send_summary(services: Services, subject: str) -> None:
             select(Project, Unit)
             .join(DeadlineSummary, summaries.project_id == projects.id)
             .join(Unit, units.id == projects.unit_id)
-            .where(summaries.mail_id == mail_id, *_runs(work, summaries.deadline))
+            .where(
+                summaries.mail_id == mail_id,
+                projects.status == Status.AVAILABLE,
+                projects.ending.is_(None),
+                projects.deadline == summaries.deadline,
+                projects.deadline > work.now,
+            )
             .order_by(projects.deadline, projects.public_id)
         )
         rows = found.all()
         if not rows:
             await outbox.withdraw(work, mail_id, _OVER)
         else:
-            ending = [project for project, _ in rows]
-            await outbox.rewrite(work, mail_id, await summary_facts(work, ending, rows[0][1]))
+            unit = rows[0][1]
+            facts = await summary_facts(work, [project for project, _ in rows], unit)
+            await outbox.rewrite(work, mail_id, facts, recipient=unit.contact_email)
     await outbox.send_mail(services, subject)
 
 
@@ -109,33 +128,48 @@ HANDLERS: Final[Mapping[str, Handler]] = {
 }
 
 
-async def _reminder_now(work: Work, mail_id: int) -> dict[str, Fact] | None:
-    """Return what the letter has to say now; ``None`` if nothing."""
+@dataclass(frozen=True)
+class _Reminded:
+    """A researcher in a project who lacks files of it, and the deadline that a letter tells them of."""
+
+    project: Project
+    unit: Unit
+    person: Researcher
+    deadline: datetime
+
+    @property
+    def runs(self) -> bool:
+        """Say whether the project is Available until that deadline, and nothing else has been decided."""
+        project = self.project
+        return (
+            project.status is Status.AVAILABLE
+            and project.ending is None
+            and project.deadline == self.deadline
+        )
+
+    def missed(self, now: datetime) -> bool:
+        """Say whether the deadline has passed, so that they were never told of it."""
+        over = self.project.status in {Status.EXPIRED, Status.ARCHIVED}
+        return now >= self.deadline and (over or self.runs)
+
+
+async def _find(work: Work, mail_id: int) -> _Reminded | None:
+    """Return whom and what a letter is about; ``None`` if they left, or lack nothing any more."""
     reminders, projects, units = Reminder.columns(), Project.columns(), Unit.columns()
     found = await work.session.execute(
-        select(Project, Unit, reminders.user_id)
+        select(Project, Unit, reminders.user_id, reminders.deadline)
         .join(Reminder, reminders.project_id == projects.id)
         .join(Unit, units.id == projects.unit_id)
-        .where(reminders.mail_id == mail_id, *_runs(work, reminders.deadline))
+        .where(reminders.mail_id == mail_id)
     )
     row = found.one_or_none()
     if row is None:
         return None
-    project, unit, user_id = row
+    project, unit, user_id, deadline = row
     for person in await downloads.researchers(work, project.id):
         if person.user_id == user_id and person.fetched < project.file_count:
-            return reminder_facts(work, project, unit, person)
+            return _Reminded(project, unit, person, deadline)
     return None
-
-
-def _runs(work: Work, deadline: ColumnElement[datetime]) -> Sequence[ColumnElement[bool]]:
-    """Return the conditions that a project is still Available until this deadline."""
-    projects = Project.columns()
-    return (
-        projects.status == Status.AVAILABLE,
-        projects.deadline == deadline,
-        projects.deadline > work.now,
-    )
 
 
 async def _who_lacks(work: Work, project: Project) -> str:

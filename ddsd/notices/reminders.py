@@ -167,6 +167,7 @@ async def _with_deadlines(work: Work, unit_id: int | None) -> Sequence[Any]:
         .join(Unit, units.id == projects.unit_id)
         .where(
             projects.status == Status.AVAILABLE,
+            projects.ending.is_(None),
             projects.deadline > work.now,
             projects.deadline < work.now + timedelta(days=steps.MOST_DAYS + 1),
             projects.file_count > 0,

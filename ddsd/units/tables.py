@@ -14,7 +14,8 @@ from ddsd.db.types import UtcDateTime
 class Unit(Table, table=True):
     """A facility that delivers. ``quota_bytes`` 0 means none; ``warning_level`` is a fraction of it.
 
-    ``reminder_days`` is such as ``14,7,1``, empty: nobody is reminded, null: as the settings say.
+    ``undo_days`` is how long a project archived by its deadline can be restored; 0: not at all. ``reminder_days`` is
+    such as ``14,7,1``, empty: nobody is reminded, null: as the settings say.
     """
 
     __tablename__ = "units"
@@ -28,6 +29,7 @@ class Unit(Table, table=True):
     project_counter: int = Field(default=0)
     days_in_available: int = Field(default=90)
     days_in_expired: int = Field(default=30)
+    undo_days: int = Field(default=7)
     quota_bytes: int = Field(default=0, sa_type=BigInteger)
     warning_level: float = Field(default=0.8)
     reminder_days: str | None = Field(default=None, max_length=255)

@@ -146,12 +146,12 @@ async def newest_text(services: Services, recipient: str) -> str:
 
 
 async def send_all(services: Services) -> None:
-    """Run the jobs that send reminders and summaries."""
+    """Run the jobs that send reminders and summaries, these first; raise what the last of them raised."""
     async with reading(services, System()) as work:
         found = [
             job
             for job in await queue.listing(work)
             if job.kind in reminders.HANDLERS and job.kind != reminders.REMIND
         ]
-    for job in found:
+    for job in sorted(found, key=lambda one: one.kind):
         await reminders.HANDLERS[job.kind](services, job.subject)

@@ -14,15 +14,17 @@ from sqlalchemy import delete, select, update
 from ddsd.access import Nobody, System
 from ddsd.audit import trail
 from ddsd.audit.trail import Sought
-from ddsd.errors import Forbidden, InvalidInput, NotFound
+from ddsd.errors import Forbidden, InvalidInput, MailUnavailable, NotFound
 from ddsd.files.tables import StoredFile
+from ddsd.jobs.queue import GiveUp
 from ddsd.jobs.schedule import Cron
+from ddsd.mail import outbox
 from ddsd.mail.tables import Mail, MailState
 from ddsd.notices import reminders
-from ddsd.projects.status import Status
+from ddsd.projects.status import Status, Verb
 from ddsd.projects.tables import Membership, StatusEntry
 from ddsd.settings import Reminders, Settings
-from ddsd.users.tables import User
+from ddsd.users.tables import User, UserEmail
 from ddsd.work import Services, reading, transaction
 from tests.builders import SettableClock
 from tests.mail.builders import NewServices
@@ -129,6 +131,7 @@ async def test_a_release_for_few_days_is_not_followed_by_a_reminder_the_next_mor
         {"status": Status.IN_PROGRESS},
         {"status": Status.EXPIRED},
         {"status": Status.ARCHIVED},
+        {"ending": Verb.ARCHIVE},
         {"deadline": None},
         {"file_count": 0},
     ],
@@ -350,16 +353,52 @@ async def test_nothing_leaves_about_a_project_that_does_not_end_then(
     assert await states(sending) == {MailState.SENT: 1, MailState.WITHDRAWN: 1}
 
 
-async def test_after_the_deadline_nothing_leaves(
+async def test_after_the_deadline_nothing_leaves_and_who_was_not_told_is_remembered(
     sending: Services, mail_server: MailServer, clock: SettableClock
 ) -> None:
     delivery = await a_delivery(sending, "kim")
     clock.set(delivery.days_before(1))
     await run(sending)
-    clock.set(delivery.deadline)
-    await send_all(sending)
+    mail_server.refuse(451)
+    with pytest.raises(MailUnavailable):
+        await send_all(sending)
+    mail_server.accept()
+    ended = delivery.deadline
+    clock.set(ended + timedelta(hours=1))
+    await delivery.change(status=Status.EXPIRED, deadline=ended + timedelta(days=30))
+    with pytest.raises(GiveUp, match="passed"):
+        await send_all(sending)
     assert mail_server.everything() == ()
-    assert await states(sending) == {MailState.WITHDRAWN: 2}
+    assert await states(sending) == {MailState.FAILED: 1, MailState.WITHDRAWN: 1}
+    async with reading(sending, System()) as work:  # so its data is not removed
+        waiting = await outbox.undelivered(work, [delivery.project.public_id])
+    assert waiting == {delivery.project.public_id: 1}
+
+
+async def test_a_withdrawn_letter_holds_nothing_back(
+    sending: Services, clock: SettableClock
+) -> None:
+    delivery = await a_delivery(sending, "kim")
+    clock.set(delivery.days_before(1))
+    await run(sending)
+    await fetches_all(delivery)
+    await send_all(sending)
+    async with reading(sending, System()) as work:
+        assert await outbox.undelivered(work, [delivery.project.public_id]) == {}
+
+
+async def test_a_reminder_goes_to_the_address_somebody_has_now(
+    sending: Services, mail_server: MailServer, clock: SettableClock
+) -> None:
+    delivery = await a_delivery(sending, "kim")
+    clock.set(delivery.days_before(1))
+    await run(sending)
+    async with transaction(sending, System()) as work:
+        theirs = UserEmail.columns().user_id == delivery.people["kim"].id
+        await work.session.execute(update(UserEmail).where(theirs).values(email=EVA))
+    await send_all(sending)
+    assert len(mail_server.to(EVA)) == 1
+    assert not mail_server.to(KIM)
 
 
 async def test_a_letter_that_waited_says_what_is_so_when_it_leaves(

@@ -31,14 +31,8 @@ class Later:
 
 _SUPER: Final = frozenset({Role.SUPER_ADMIN})
 LATER: Final = (
-    Later(HttpMethod.DELETE, "/file/rm", "delete files", UNIT_ROLES),
-    Later(HttpMethod.DELETE, "/file/rmdir", "delete folders", UNIT_ROLES),
-    Later(HttpMethod.DELETE, "/proj/rm", "delete a project's contents", UNIT_ROLES),
-    Later(HttpMethod.PATCH, "/proj/status", "extend a project's deadline", UNIT_ROLES),
-    Later(HttpMethod.PUT, "/proj/info", "change a project's description", UNIT_ROLES),
     Later(HttpMethod.GET, "/usage", "compute usage", UNIT_ROLES),
     Later(HttpMethod.GET, "/stats", "show statistics", _SUPER),
-    Later(HttpMethod.GET, "/proj/busy/any", "list busy projects", _SUPER),
 )
 
 
