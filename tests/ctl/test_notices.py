@@ -91,9 +91,9 @@ def test_a_units_days_are_set_and_shown(staffed: Ctl) -> None:
         assert now == {"unit": "imaging", "days": days, "own": own}
         assert staffed("reminders", "ls", "--json").json == [now]
     assert "never" in staffed("reminders", "set", "imaging", "--off").out
-    wrong: tuple[tuple[str, ...], ...] = ((), ("--off", "--default"), ("--days", "7", "--off"))
-    for words in wrong:
-        assert staffed("reminders", "set", "imaging", *words).code == 2
+    mistaken: tuple[tuple[str, ...], ...] = ((), ("--off", "--default"), ("--days", "7", "--off"))
+    for given in mistaken:
+        assert staffed("reminders", "set", "imaging", *given).code == 2
     assert staffed("reminders", "set", "imaging", "--days", "91").code == 65
     assert staffed("reminders", "set", "nosuch", "--off").code == 65
 
