@@ -256,6 +256,7 @@ class Security(_Section):
     logins_per_hour_per_address: Annotated[int, Field(ge=1, le=100_000)] = 100
     codes_per_window: Annotated[int, Field(ge=3, le=1000)] = 10
     set_password_hours: Annotated[int, Field(ge=1, le=24 * 30)] = 72
+    invites_per_hour: Annotated[int, Field(ge=1, le=100_000)] = 500
     invite_days: Annotated[int, Field(ge=1, le=90)] = 7
 
 

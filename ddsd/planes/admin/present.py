@@ -15,7 +15,7 @@ from ddsd.notices.tables import Motd
 from ddsd.projects.overview import Load, ProjectRow
 from ddsd.projects.staffing import Pending
 from ddsd.units.units import UnitRow
-from ddsd.users.accounts import Details, NewAccount
+from ddsd.users.accounts import Details, Listed, NewAccount
 from ddsd.users.standing import Login
 from ddsd.users.tables import SecondFactor, User
 
@@ -100,16 +100,16 @@ def letter(view: LetterView) -> wire.Letter:
     return wire.Letter(mail=mail(view.envelope), text=view.text, withheld=view.withheld)
 
 
-def user(account: User, email: str, unit_public_id: str | None) -> wire.User:
+def user(account: Listed) -> wire.User:
     """Show an account."""
     return wire.User(
         username=account.username,
         name=account.name,
-        email=email,
+        email=account.email,
         role=ROLE_WORDS[account.role],
-        unit=unit_public_id,
+        unit=account.unit_public_id,
         active=account.active,
-        has_password=account.auth_verifier is not None,
+        has_password=account.has_password,
         created_at=account.created_at,
     )
 
@@ -122,7 +122,7 @@ def new_user(made: NewAccount) -> wire.NewUser:
 def user_details(account: User, known: Details, living: int) -> wire.UserDetails:
     """Show an account with what hangs on it."""
     return wire.UserDetails(
-        user=user(account, known.emails[0], known.unit_public_id),
+        user=user(known.listed),
         emails=list(known.emails),
         second_factor="app" if account.second_factor is SecondFactor.APP else "mail",
         passkeys=known.passkeys,

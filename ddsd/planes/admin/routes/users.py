@@ -26,10 +26,7 @@ async def list_users(
     async with reading(services, operator) as work:
         if unit is not None:
             await overview.require_unit(work, unit)
-        return [
-            present.user(account, email, unit_id)
-            for account, email, unit_id in await accounts.listing(work, unit)
-        ]
+        return [present.user(one) for one in await accounts.listing(work, unit)]
 
 
 @post("/users")
