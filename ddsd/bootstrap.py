@@ -15,7 +15,7 @@ from typing import Any, Final
 from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
-from ddsd.files import grants, removal
+from ddsd.files import grants, reconciliation, removal
 from ddsd.jobs import housekeeping
 from ddsd.jobs.runner import Handler, JobRunner, Pace
 from ddsd.jobs.schedule import Cron, Schedule, ScheduledJob
@@ -58,12 +58,16 @@ _JOBS: Final[Mapping[str, Handler]] = {
     **mailing.HANDLERS,
     **reminders.HANDLERS,
     **removal.HANDLERS,
+    **reconciliation.HANDLERS,
 }
 _SCHEDULED: Final = (
     ScheduledJob(deadlines.FOLLOW_DEADLINES, Cron("1 0 * * *")),
     ScheduledJob(mail_jobs.FORGET_OLD_MAILS, Cron("20 2 * * *")),
     ScheduledJob(housekeeping.FORGET_OLD_JOBS, Cron("40 2 * * *")),
     ScheduledJob(forgetting.FORGET_OLD_LOGINS, Cron("50 2 * * *")),
+    ScheduledJob(reconciliation.ABORT_STALE_UPLOADS, Cron("10 3 * * *")),
+    # What a missed night would have found, the next one finds: no need to list a whole store at every start.
+    ScheduledJob(reconciliation.COMPARE_STORE, Cron("30 3 * * *"), at_start=False),
 )
 
 
@@ -204,9 +208,14 @@ def job_runner(services: Services) -> JobRunner:
     return runner
 
 
+def scheduled(settings: Settings) -> tuple[ScheduledJob, ...]:
+    """Return all jobs that come by themselves."""
+    return (*_SCHEDULED, reminders.scheduled(settings))
+
+
 def schedule(services: Services) -> Schedule:
     """Make the schedule of all jobs that come by themselves."""
-    return Schedule(services, (*_SCHEDULED, reminders.scheduled(services.settings)))
+    return Schedule(services, scheduled(services.settings))
 
 
 def new_instance_key(path: Path) -> None:

@@ -26,7 +26,7 @@ from ddsd.files.tables import FileVersion, Folder
 from ddsd.jobs import progress, queue
 from ddsd.jobs.queue import GiveUp
 from ddsd.jobs.runner import Handler
-from ddsd.projects import projects
+from ddsd.projects import busy, projects
 from ddsd.projects.gate import require_removable
 from ddsd.projects.tables import Project
 from ddsd.storage.port import OpenUpload
@@ -90,7 +90,7 @@ async def remove_files(
             there = {one.name: one for one in await listing.named(work, project, some)}
         outcome.not_exists += [name for name in some if name not in there]
         targets = [_Target(one.name, one.name_in_bucket) for one in there.values()]
-        stayed = await _remove(services, member, project, targets)
+        stayed = await remove_objects(services, member, project, [one.key for one in targets])
         outcome.not_removed |= {one.name: _WHY for one in targets if one.key in stayed}
         outcome.removed += len(targets) - len(stayed)
     return outcome
@@ -130,10 +130,11 @@ async def begin_emptying(work: Work, project: Project) -> None:
         Forbidden: the caller may not.
         WrongStatus: the project is not In Progress, or was released before.
         Conflict: it has no files.
-        Busy: it is being emptied already.
+        Busy: something slow is being done to it, such as this.
     """
     require(work.actor, Action.UPLOAD)
     require_removable(project)
+    await busy.require_idle(work, project)
     if not project.file_count:
         raise Conflict("There are no project contents to delete.")
     await queue.enqueue(work, EMPTY_PROJECT, project.public_id)
@@ -186,11 +187,11 @@ async def remove_next(
     """
     async with reading(services, System()) as work:
         project = await work.session.get_one(Project, project_id)
-        targets = await _first_files(work, project, most)
-    if targets:
-        return await _remove_or_refuse(services, project, targets)
-    if targets := await _unregistered(services, project.bucket, most, unregistered_before):
-        return await _remove_or_refuse(services, project, targets)
+        keys = await _first_keys(work, project, most)
+    if not keys:
+        keys = await some_keys(services, project.bucket, most, unregistered_before)
+    if keys:
+        return await _remove_or_refuse(services, project, keys)
     return await abort_uploads(services, project.bucket, unregistered_before, most)
 
 
@@ -225,6 +226,22 @@ async def open_uploads(
         async for upload in services.store.list_uploads(bucket):
             if before is None or upload.touched_at < before:
                 found.append(upload)
+            if len(found) == most:
+                break
+    except StoreObjectMissing:
+        return []
+    return found
+
+
+async def some_keys(
+    services: Services, bucket: str, most: int, before: datetime | None = None
+) -> Sequence[str]:
+    """Return up to ``most`` keys of objects stored before a moment, or whenever; none without a bucket."""
+    found: list[str] = []
+    try:
+        async for stored in services.store.list_objects(bucket):
+            if before is None or stored.stored_at < before:
+                found.append(stored.key)
             if len(found) == most:
                 break
     except StoreObjectMissing:
@@ -358,7 +375,7 @@ async def _remove_folder(
             targets = await _page(work, project, folder, after, MOST_AT_ONCE)
         if not targets:
             return removed, stayed
-        kept = await _remove(services, member, project, targets)
+        kept = await remove_objects(services, member, project, [one.key for one in targets])
         removed += len(targets) - len(kept)
         stayed += len(kept)
         after = targets[-1].name
@@ -376,48 +393,36 @@ async def _may_be_emptied(services: Services, public_id: str) -> Project:
     return project
 
 
-async def _first_files(work: Work, project: Project, most: int) -> list[_Target]:
-    found = await work.session.execute(
-        select(_FILES.c.name, _FILES.c.name_in_bucket)
+async def _first_keys(work: Work, project: Project, most: int) -> Sequence[str]:
+    found = await work.session.scalars(
+        select(_FILES.c.name_in_bucket)
         .where(_FILES.c.project_id == project.id)
         .order_by(_FILES.c.name_in_bucket)
         .limit(most)
     )
-    return [_Target(name, key) for name, key in found]
+    return found.all()
 
 
-async def _unregistered(
-    services: Services, bucket: str, most: int, before: datetime | None
-) -> list[_Target]:
-    found: list[_Target] = []
-    try:
-        async for stored in services.store.list_objects(bucket):
-            if before is None or stored.stored_at < before:
-                found.append(_Target("", stored.key))
-            if len(found) == most:
-                break
-    except StoreObjectMissing:
-        return []
-    return found
-
-
-async def _remove_or_refuse(
-    services: Services, project: Project, targets: Sequence[_Target]
-) -> int:
-    stayed = await _remove(services, System(), project, targets)
-    if len(stayed) == len(targets):
+async def _remove_or_refuse(services: Services, project: Project, keys: Sequence[str]) -> int:
+    stayed = await remove_objects(services, System(), project, keys)
+    if len(stayed) == len(keys):
         key, why = next(iter(stayed.items()))
         raise StoreRefused(f"The object store keeps what it should remove: {key}: {why}")
-    return len(targets) - len(stayed)
+    return len(keys) - len(stayed)
 
 
-async def _remove(
-    services: Services, actor: Actor, project: Project, targets: Sequence[_Target]
+async def remove_objects(
+    services: Services, actor: Actor, project: Project, keys: Sequence[str]
 ) -> Mapping[str, str]:
-    """Remove objects, then the rows of those that are gone; return the keys of those that stayed, and why."""
-    if not targets:
+    """Remove objects, then the rows of those that are gone; return the keys of those that stayed, and why.
+
+    Whether they may be removed is the caller's matter: at most :data:`MOST_AT_ONCE` keys.
+
+    Raises:
+        StoreUnavailable, StoreRefused: the store is away, or refuses the whole call.
+    """
+    if not keys:
         return {}
-    keys = [one.key for one in targets]
     try:
         failures = await services.store.remove_objects(project.bucket, keys)
     except StoreObjectMissing:  # no bucket, so no objects

@@ -87,7 +87,7 @@ def require_removable(project: Project) -> None:
     Raises:
         WrongStatus: they may not.
     """
-    if project.status is not Status.IN_PROGRESS:
+    if project.status is not Status.IN_PROGRESS or project.ending is not None:
         raise WrongStatus("Project Status prevents files from being deleted.")
     if project.ever_available:
         raise WrongStatus(

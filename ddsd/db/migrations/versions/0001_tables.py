@@ -449,6 +449,32 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "findings",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=True),
+        sa.Column("bucket", sa.String(length=63), nullable=False),
+        sa.Column(
+            "key", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=False
+        ),
+        sa.Column("upload_id", sa.String(length=1024), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("bytes_registered", sa.BigInteger(), nullable=True),
+        sa.Column("bytes_found", sa.BigInteger(), nullable=True),
+        sa.Column("found_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name=op.f("fk_findings_project_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_findings")),
+        sa.UniqueConstraint(
+            "bucket", "kind", "key", "upload_id", name=op.f("uq_findings_bucket_kind_key_upload_id")
+        ),
+    )
+    with op.batch_alter_table("findings", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_findings_project_id"), ["project_id"], unique=False)
+
+    op.create_table(
         "folders",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("project_id", sa.Integer(), nullable=False),
