@@ -13,6 +13,7 @@ from ddsctl.commands import (
     files,
     invite,
     jobs,
+    lifecycle,
     mail,
     maintenance,
     project,
@@ -77,6 +78,7 @@ app.add_typer(user.app, name="user")
 app.add_typer(invite.app, name="invite")
 app.add_typer(sessions.app, name="session")
 app.add_typer(project.app, name="project")
+app.add_typer(lifecycle.app, name="lifecycle")
 app.add_typer(files.app, name="files")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(mail.app, name="mail")

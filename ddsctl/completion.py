@@ -34,6 +34,17 @@ def units(ctx: typer.Context, incomplete: str) -> list[str]:
     )
 
 
+def projects(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the projects' public IDs."""
+    from ddsd.contract.admin import Project
+
+    return _offer(
+        ctx,
+        incomplete,
+        lambda daemon: (one.public_id for one in daemon.get_list("/projects", Project)),
+    )
+
+
 def invited(ctx: typer.Context, incomplete: str) -> list[str]:
     """Offer the addresses that an invite waits for."""
     from ddsd.contract.admin import Invite
@@ -51,17 +62,6 @@ def scheduled_jobs(ctx: typer.Context, incomplete: str) -> list[str]:
         ctx,
         incomplete,
         lambda daemon: (one.kind for one in daemon.get_list("/schedule", ScheduledJob)),
-    )
-
-
-def projects(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Offer the projects' public IDs."""
-    from ddsd.contract.admin import Project
-
-    return _offer(
-        ctx,
-        incomplete,
-        lambda daemon: (one.public_id for one in daemon.get_list("/projects", Project)),
     )
 
 

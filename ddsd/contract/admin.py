@@ -9,7 +9,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from ddsd.contract.words import FindingKind, Role
+from ddsd.contract.words import FindingKind, ProjectVerb, Role
 
 
 class _Sent(BaseModel):
@@ -230,7 +230,11 @@ class SetMaintenance(_Asked):
 
 
 class Project(_Sent):
-    """A project. Sizes are of what is stored (compressed, encrypted) and of the original files."""
+    """A project. Sizes are of what is stored (compressed, encrypted) and of the original files.
+
+    ``ending`` is what is being done to it in the background, if anything. ``purge_after`` is when the data of an
+    archived project that can still be restored is removed.
+    """
 
     public_id: str
     unit: str
@@ -241,6 +245,57 @@ class Project(_Sent):
     bytes_stored: int
     bytes_original: int
     created_at: datetime
+    ending: str = ""
+    purge_after: datetime | None = None
+
+
+class ChangeProject(_Asked):
+    """What is to become of a project. ``days`` null: the unit's own. ``dry_run``: tell, and change nothing."""
+
+    verb: ProjectVerb
+    days: int | None = None
+    send_email: bool = True
+    dry_run: bool = False
+
+
+class ChangedProject(_Sent):
+    """A project as it is now, or would be; ``mailed``: researchers were written to."""
+
+    project: Project
+    mailed: bool
+    dry_run: bool
+
+
+class Due(_Sent):
+    """A project that the night will take a step with, since when it is due, and what holds it back (empty: nothing)."""
+
+    project: str
+    unit: str
+    status: str
+    step: str
+    since: datetime
+    held: str
+
+
+class SetUndoDays(_Asked):
+    """How long a unit's projects can be restored after their deadline has archived them; 0: not at all."""
+
+    days: int
+    dry_run: bool = False
+
+
+class UndoDays(_Sent):
+    """A unit's undo window, in days."""
+
+    unit: str
+    days: int
+    dry_run: bool
+
+
+class NightRun(_Sent):
+    """``started`` is false when the deadlines are being followed already."""
+
+    started: bool
 
 
 class Mail(_Sent):

@@ -30,3 +30,17 @@ class Role(StrEnum):
     UNIT_ADMIN = "unit-admin"
     UNIT_PERSONNEL = "unit-personnel"
     RESEARCHER = "researcher"
+
+
+class ProjectVerb(StrEnum):
+    """What an operator may do to a project's status."""
+
+    RELEASE = "release"
+    RETRACT = "retract"
+    EXTEND = "extend"
+    EXPIRE = "expire"
+    ARCHIVE = "archive"
+    ABORT = "abort"
+    DELETE = "delete"
+    RESTORE = "restore"
+    PURGE = "purge"

@@ -88,12 +88,17 @@ async def follow_deadlines(services: Services, _subject: str) -> None:
             _log.warning("lifecycle.held", project=one.public_id, step=one.step, why=one.held)
             continue
         try:
-            await _follow(services, one)
+            await take_step(services, one)
         except (Busy, WrongStatus) as changed:
             _log.info("lifecycle.passed_over", project=one.public_id, why=changed.message)
 
 
-async def _follow(services: Services, one: Due) -> None:
+async def take_step(services: Services, one: Due) -> None:
+    """Do what the project was due for when it was looked at, if it still is.
+
+    Raises:
+        Busy, WrongStatus: somebody was quicker.
+    """
     async with transaction(services, System()) as work:
         project = await endings.locked(work, one.public_id)
         unit = await work.session.get_one(Unit, project.unit_id)

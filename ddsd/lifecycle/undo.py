@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import select
 
 from ddsd.access import Action, require
 from ddsd.audit import trail
+from ddsd.errors import InvalidInput, NotFound
 from ddsd.lifecycle import transitions
 from ddsd.mail import outbox
 from ddsd.projects.status import Verb
 from ddsd.projects.tables import Project
+from ddsd.units.tables import Unit
 from ddsd.work import Work
+
+MAX_UNDO_DAYS: Final = 90
 
 
 async def hide(work: Work, project: Project) -> None:
@@ -63,3 +70,28 @@ async def restore(work: Work, project: Project) -> None:
     project.active = True
     project.purge_after = None
     trail.record(work, "project.restore", project.public_id)
+
+
+async def configure(work: Work, unit_public_id: str, days: int) -> Unit:
+    """Say how long a unit's projects can be restored. Those that wait already keep their moment.
+
+    Args:
+        work: the transaction.
+        unit_public_id: whose.
+        days: 0 (not at all) to 90.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+        NotFound: there is no such unit.
+        InvalidInput: ``days`` is out of bounds.
+    """
+    require(work.actor, Action.OPERATE)
+    if not 0 <= days <= MAX_UNDO_DAYS:
+        raise InvalidInput(f"The undo window is from 0 (none) to {MAX_UNDO_DAYS} days.")
+    query = select(Unit).where(Unit.columns().public_id == unit_public_id).with_for_update()
+    unit: Unit | None = (await work.session.execute(query)).scalar_one_or_none()
+    if unit is None:
+        raise NotFound(f"There is no unit '{unit_public_id}'. See: ddsctl unit ls")
+    unit.undo_days = days
+    trail.record(work, "unit.undo_days", unit.public_id, days=days)
+    return unit

@@ -305,8 +305,13 @@ def longer(left: int, days: object, *, default: int) -> int:
 
 
 def days_left(now: datetime, deadline: datetime | None) -> int:
-    """Return the whole days until ``deadline``; 0 when it has passed or there is none."""
-    return 0 if deadline is None else max(0, (deadline - now).days)
+    """Return the whole days until ``deadline``, the end of a day; 0 when it has passed or there is none.
+
+    Days are compared, not moments: a deadline's last second has fractions that are after it.
+    """
+    if deadline is None:
+        return 0
+    return max(0, (deadline.astimezone(UTC).date() - now.astimezone(UTC).date()).days)
 
 
 def deadline_after(now: datetime, days: int) -> datetime:

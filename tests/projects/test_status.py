@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from ddsd.errors import Conflict, InvalidInput, WrongStatus
 from ddsd.projects import diagram, status
-from ddsd.projects.status import FINAL, RULES, Past, Status, Verb
+from ddsd.projects.status import FINAL, RULES, Effect, Past, Status, Verb
 from tests.builders import NOON
 
 P, V, E, A, D = (
@@ -212,6 +213,80 @@ def test_a_leap_day_is_a_day() -> None:
     now = datetime(2028, 2, 28, 12, tzinfo=UTC)
     assert status.deadline_after(now, 1).date() == date(2028, 2, 29)
     assert status.deadline_after(now, 2).date() == date(2028, 3, 1)
+
+
+class Walk(RuleBasedStateMachine):
+    """Any way through the table, against what the contract says of a project's life in prose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOON
+        self.past = Past(P)
+        self.history = [P]
+        self.expiries = 0
+
+    @rule(hours=st.integers(min_value=0, max_value=24 * 40))
+    def let_pass(self, hours: int) -> None:
+        self.now += timedelta(hours=hours)
+
+    @rule(verb=st.sampled_from(Verb), days=st.integers(min_value=1, max_value=30))
+    def attempt(self, verb: Verb, days: int) -> None:
+        may = (self.past.status, verb) in LEADS and not self.guarded(verb)
+        try:
+            decided = status.decide(self.past, verb, self.now, days)
+        except InvalidInput:
+            assert verb is Verb.EXTEND
+            assert status.days_left(self.now, self.past.deadline) + days > 90
+            return
+        except Conflict:
+            assert not may
+            return
+        assert may
+        self.enter(verb, decided)
+
+    def guarded(self, verb: Verb) -> bool:
+        """Say whether the past stands in the way."""
+        released = V in self.history
+        match verb:
+            case Verb.DELETE:
+                return released
+            case Verb.ARCHIVE:
+                return released and self.past.status is P
+            case Verb.EXTEND:
+                return self.expiries >= 2
+            case Verb.RELEASE:
+                return self.past.status is E and self.expiries >= 3
+            case Verb.RESTORE | Verb.PURGE:
+                return not self.past.data_kept
+            case _:
+                return False
+
+    def enter(self, verb: Verb, decided: status.Decision) -> None:
+        after = decided.rule.to
+        self.expiries += verb in {Verb.EXPIRE, Verb.EXTEND}
+        self.history.append(after)
+        self.past = Past(
+            status=after,
+            ever_available=self.past.ever_available or after is V,
+            times_expired=self.past.times_expired + (Effect.USES_ONE_UP in decided.rule.effects),
+            deadline=decided.deadline,
+            data_kept=verb is Verb.HIDE,
+        )
+
+    @invariant()
+    def a_deadline_is_where_one_is_due_and_no_further_than_ninety_days(self) -> None:
+        deadline = self.past.deadline
+        assert (deadline is not None) == (
+            self.past.status in {V, E} or (self.past.status is P and V in self.history)
+        )
+        assert deadline is None or deadline < self.now + timedelta(days=91)
+
+    @invariant()
+    def nobody_is_released_a_fifth_time_from_expiry(self) -> None:
+        assert self.past.times_expired == self.expiries <= 3 + (self.past.status is E)
+
+
+test_any_walk_follows_the_contract = Walk.TestCase
 
 
 @pytest.mark.parametrize("new", Status)

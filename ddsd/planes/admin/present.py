@@ -13,15 +13,18 @@ from ddsd.files.reconciliation import FindingRow
 from ddsd.jobs import schedule
 from ddsd.jobs.schedule import Cron, Every
 from ddsd.jobs.tables import Job
+from ddsd.lifecycle.deadlines import Due
 from ddsd.mail.outbox import Envelope, LetterView
 from ddsd.projects.overview import Load, ProjectRow
 from ddsd.projects.staffing import Pending
+from ddsd.projects.status import Verb
 from ddsd.units.units import UnitRow
 from ddsd.users.accounts import Details, Listed, NewAccount
 from ddsd.users.standing import Login
 from ddsd.users.tables import SecondFactor, User
 
 ROLES: Final = {word: Role[word.name] for word in words.Role}
+VERBS: Final = {word: Verb[word.name] for word in words.ProjectVerb}
 ROLE_WORDS: Final = {role: word for word, role in ROLES.items()}
 
 
@@ -56,6 +59,20 @@ def project(row: ProjectRow) -> wire.Project:
         bytes_stored=row.bytes_stored,
         bytes_original=row.bytes_original,
         created_at=row.created_at,
+        ending=row.ending,
+        purge_after=row.purge_after,
+    )
+
+
+def due(one: Due) -> wire.Due:
+    """Show a project that is due."""
+    return wire.Due(
+        project=one.public_id,
+        unit=one.unit,
+        status=one.status.value,
+        step=one.step.value,
+        since=one.since,
+        held=one.held,
     )
 
 
