@@ -19,7 +19,9 @@ from ddsctl.commands import (
     project,
     service,
     sessions,
+    stats,
     unit,
+    usage,
     user,
 )
 from ddsctl.failures import EXIT_CODES, FailingGroup
@@ -81,6 +83,8 @@ app.add_typer(project.app, name="project")
 app.add_typer(lifecycle.app, name="lifecycle")
 app.add_typer(files.app, name="files")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(usage.app, name="usage")
+app.add_typer(stats.app, name="stats")
 app.add_typer(mail.app, name="mail")
 app.add_typer(audit.app, name="audit")
 app.add_typer(maintenance.app, name="maintenance")

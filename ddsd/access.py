@@ -52,6 +52,8 @@ class Action(StrEnum):
     FIND_PEOPLE = "find people"
     KEEP_RECOVERY_KIT = "keep recovery kit"
     RESET_SECOND_FACTOR = "reset second factor"
+    SEE_USAGE = "see usage"
+    SEE_STATISTICS = "see statistics"
     OPERATE = "operate"
 
 
@@ -82,6 +84,9 @@ PERMISSIONS: Final[Mapping[Action, frozenset[Role]]] = {
     Action.FIND_PEOPLE: frozenset({Role.SUPER_ADMIN}),
     Action.KEEP_RECOVERY_KIT: frozenset({Role.UNIT_ADMIN}),
     Action.RESET_SECOND_FACTOR: frozenset({Role.SUPER_ADMIN}),
+    # Super admins are told so in words of their own (wire contract, section 3): ddsd.usage.reports.
+    Action.SEE_USAGE: UNIT_ROLES | {Role.SUPER_ADMIN},
+    Action.SEE_STATISTICS: frozenset({Role.SUPER_ADMIN}),
     Action.OPERATE: frozenset(),
 }
 OWNERS_MAY: Final = frozenset({Action.ADD_PEOPLE, Action.MANAGE_ACCESS})

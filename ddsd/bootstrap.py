@@ -42,6 +42,7 @@ from ddsd.settings import (
 from ddsd.storage.embedded import EmbeddedStore
 from ddsd.storage.minio import S3Store
 from ddsd.storage.port import May, ObjectStore, ScopedKey
+from ddsd.usage import handlers as usage_jobs
 from ddsd.users import password_reset
 from ddsd.work import Services
 
@@ -56,6 +57,7 @@ _JOBS: Final[Mapping[str, Handler]] = {
     **password_reset.HANDLERS,
     **removal.HANDLERS,
     **reconciliation.HANDLERS,
+    **usage_jobs.HANDLERS,
 }
 SCHEDULED: Final = (
     ScheduledJob(deadlines.FOLLOW_DEADLINES, Cron("1 0 * * *")),
@@ -65,6 +67,7 @@ SCHEDULED: Final = (
     ScheduledJob(reconciliation.ABORT_STALE_UPLOADS, Cron("10 3 * * *")),
     # What a missed night would have found, the next one finds: no need to list a whole store at every start.
     ScheduledJob(reconciliation.COMPARE_STORE, Cron("30 3 * * *"), at_start=False),
+    *usage_jobs.SCHEDULED,
 )
 
 

@@ -258,6 +258,12 @@ class Security(_Section):
     invite_days: Annotated[int, Field(ge=1, le=90)] = 7
 
 
+class Usage(_Section):
+    """What storage costs, for the figures in lists and reports."""
+
+    price_gb_month: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 0.09
+
+
 class Log(_Section):
     """What is logged."""
 
@@ -274,6 +280,7 @@ class Settings(_Section):
     store: Store = Store()
     mail: MailSection = MailSection()
     security: Security = Security()
+    usage: Usage = Usage()
     log: Log = Log()
 
     @property

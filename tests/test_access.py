@@ -47,6 +47,8 @@ TABLE = {
     Action.FIND_PEOPLE: (True, False, False, False),
     Action.KEEP_RECOVERY_KIT: (False, True, False, False),
     Action.RESET_SECOND_FACTOR: (True, False, False, False),
+    Action.SEE_USAGE: (True, True, True, False),
+    Action.SEE_STATISTICS: (True, False, False, False),
     Action.OPERATE: (False, False, False, False),
 }
 

@@ -5,7 +5,7 @@ Moments are RFC 3339 in UTC, sizes are bytes.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
@@ -56,8 +56,16 @@ class MailStatus(_Sent):
     letters: dict[str, int]
 
 
+class QuotaStatus(_Sent):
+    """A unit that is over its warning level."""
+
+    unit: str
+    quota_bytes: int
+    used_bytes: int
+
+
 class Status(_Sent):
-    """How the service is."""
+    """How the service is. ``quotas`` are the units over their warning level."""
 
     version: str
     facility: str
@@ -72,10 +80,14 @@ class Status(_Sent):
     units: int
     users: int
     projects: int
+    quotas: list[QuotaStatus] = []
 
 
 class CreateUnit(_Asked):
-    """A unit to be made. ``internal_ref`` null: the public ID. ``quota_bytes`` 0: none."""
+    """A unit to be made. ``internal_ref`` null: the public ID. ``quota_bytes`` 0: none.
+
+    ``quota_enforced`` false: going over it is only warned of.
+    """
 
     public_id: str
     name: str
@@ -86,6 +98,36 @@ class CreateUnit(_Asked):
     days_in_expired: int = 30
     quota_bytes: int = 0
     warning_level: float = 0.8
+    quota_enforced: bool = True
+
+
+class UpdateUnit(_Asked):
+    """What is to become of a unit; what is null stays. ``dry_run``: check it and tell, and change nothing."""
+
+    name: str | None = None
+    external_display_name: str | None = None
+    contact_email: str | None = None
+    days_in_available: int | None = None
+    days_in_expired: int | None = None
+    quota_bytes: int | None = None
+    warning_level: float | None = None
+    quota_enforced: bool | None = None
+    dry_run: bool = False
+
+
+class Change(_Sent):
+    """A field of something, as it was and as it is now, or would be."""
+
+    field: str
+    before: str | bool | int | float
+    after: str | bool | int | float
+
+
+class Changed(_Sent):
+    """What was changed, or would be."""
+
+    dry_run: bool
+    changes: list[Change]
 
 
 class Unit(_Sent):
@@ -100,6 +142,7 @@ class Unit(_Sent):
     days_in_expired: int
     quota_bytes: int
     warning_level: float
+    quota_enforced: bool = True
     bytes_stored: int
     users: int
     projects: int
@@ -114,6 +157,12 @@ class CreateUser(_Asked):
     email: str
     role: Role
     unit: str | None = None
+
+
+class PutEmail(_Asked):
+    """The address that an account is to have."""
+
+    email: str
 
 
 class User(_Sent):
@@ -296,6 +345,83 @@ class NightRun(_Sent):
     """``started`` is false when the deadlines are being followed already."""
 
     started: bool
+
+
+class ProjectUsage(_Sent):
+    """What a project used, in bytes times hours, and what that costs. ``month`` null: until now.
+
+    ``collected_at`` is null while it is not written down but added up when asked.
+    """
+
+    unit: str
+    project: str
+    title: str
+    created_at: datetime
+    month: str | None
+    byte_hours: float
+    cost: float
+    collected_at: datetime | None
+
+
+class MonthOfUsage(_Sent):
+    """A month that was, or would be, written down."""
+
+    month: str
+    projects: int
+    byte_hours: float
+    bytes_uploaded: int
+
+
+class CollectUsage(_Asked):
+    """Write down every month that is due. ``dry_run``: only tell which."""
+
+    dry_run: bool = False
+
+
+class SendUsage(_Asked):
+    """Mail the last months that are written down. ``to`` null: the service's contact."""
+
+    months: int = 1
+    to: str | None = None
+    dry_run: bool = False
+
+
+class Sheet(_Sent):
+    """A table of a unit's usage, as CSV."""
+
+    name: str
+    csv: str
+
+
+class WatchQuotas(_Asked):
+    """Warn the units that have come over their level. ``dry_run``: only tell which."""
+
+    dry_run: bool = False
+
+
+class CollectStatistics(_Asked):
+    """Count now. ``dry_run``: keep nothing."""
+
+    dry_run: bool = False
+
+
+class Statistics(_Sent):
+    """How the service was on one day. Usage is in bytes times hours."""
+
+    day: date
+    units: int
+    researchers: int
+    project_owners: int
+    unit_personnel: int
+    unit_admins: int
+    super_admins: int
+    active_projects: int
+    inactive_projects: int
+    bytes_stored: int
+    bytes_uploaded: int
+    byte_hours_last_month: float
+    byte_hours_total: float
+    collected_at: datetime
 
 
 class Mail(_Sent):

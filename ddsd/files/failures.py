@@ -13,6 +13,7 @@ from ddsd.audit import trail
 from ddsd.errors import AlreadyExists, DdsError, InvalidInput, Unavailable
 from ddsd.files import description, grants, registration
 from ddsd.files.registration import NewFile, Upload
+from ddsd.projects import quota
 from ddsd.projects.tables import Project
 from ddsd.work import Services, Work, transaction
 
@@ -82,14 +83,15 @@ async def _add_one(
 
 async def _register(work: Work, project_id: int, file: NewFile, *, overwrites: bool) -> None:
     upload = Upload(project_id, file, work.actor if isinstance(work.actor, Member) else None)
+    project = await work.session.get_one(Project, project_id)
     if overwrites:
         await registration.replace_as(work, upload)
     else:
+        await quota.hold(work, [project.unit_id])
         [refusal] = await registration.add_all(work, project_id, [upload])
         if refusal is not None:
             raise refusal
     if isinstance(work.actor, Operator):
-        project = await work.session.get_one(Project, project_id)
         trail.record(work, "file.register", project.public_id, file=file.name)
 
 

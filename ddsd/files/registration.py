@@ -27,7 +27,9 @@ from ddsd.errors import (
 )
 from ddsd.files.names import ROOT, folder_of, with_ancestors
 from ddsd.files.tables import FileVersion, Folder, StoredFile
+from ddsd.projects import quota
 from ddsd.projects.gate import require_in_progress
+from ddsd.projects.quota import Room
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Project
 from ddsd.work import Work
@@ -51,7 +53,7 @@ class _Kind(IntEnum):
 
 # Made once: making them takes longer than running them.
 _LOCK: Final = (
-    select(_PROJECTS.c.bytes_stored, _PROJECTS.c.bytes_original)
+    select(_PROJECTS.c.unit_id, _PROJECTS.c.bytes_stored, _PROJECTS.c.bytes_original)
     .where(
         _PROJECTS.c.id == bindparam("project"),
         _PROJECTS.c.status == Status.IN_PROGRESS,
@@ -70,6 +72,7 @@ _COUNT: Final = (
         file_count=_PROJECTS.c.file_count + bindparam("files"),
         bytes_stored=_PROJECTS.c.bytes_stored + bindparam("stored"),
         bytes_original=_PROJECTS.c.bytes_original + bindparam("original"),
+        usage_closed_at=None,  # what has files is counted, whatever it was before
     )
 )
 _CHANGE_FOLDER: Final = (
@@ -145,10 +148,12 @@ async def add(work: Work, project: Project, new: NewFile) -> None:
         WrongStatus: the project is not In Progress.
         AlreadyExists: it has a file of that name.
         Conflict: a folder has that name, a file the name of one of its folders, or another file its key.
+        QuotaExceeded: the unit's quota is enforced, and the file does not fit.
         InvalidInput: the project's sizes would add up to more than can be counted.
     """
     member = require_member(work.actor, Action.UPLOAD)
     require_in_progress(project)
+    await quota.hold(work, [project.unit_id])
     [refusal] = await add_all(work, project.id, [Upload(project.id, new, member)])
     if refusal is not None:
         raise refusal
@@ -159,13 +164,15 @@ async def add_all(
 ) -> Sequence[DdsError | None]:
     """Register files of one project together; return for each why it was refused, or ``None``.
 
-    A refusal concerns that file alone. Whether the members may upload is not checked here.
+    A refusal concerns that file alone. Whether the members may upload is not checked here. The project's unit is to
+    be held already: see :func:`ddsd.projects.quota.hold`.
     """
     totals = await _lock(work, project_id)
     if totals is None:
         no = WrongStatus("Project not in right status to upload/modify files.")
         return [no] * len(uploads)
-    places = await _places(work, project_id, [upload.new for upload in uploads], totals)
+    room = await quota.room(work, totals.unit_id)
+    places = await _places(work, project_id, [upload.new for upload in uploads], totals, room)
     refusals = [places.refuse(upload.new) for upload in uploads]
     accepted = [
         upload for upload, refusal in zip(uploads, refusals, strict=True) if refusal is None
@@ -180,6 +187,8 @@ async def add_all(
 
 async def replace(work: Work, project: Project, new: NewFile) -> None:
     """Register new content of a file; its name and its key in the bucket stay.
+
+    No quota refuses it: the new content is in the old one's place already, and the old facts would not decrypt it.
 
     Raises:
         Forbidden: the caller may not upload.
@@ -315,13 +324,14 @@ async def _lock(work: Work, project_id: int) -> _Totals | None:
     """Let no other transaction change the project's files; return its sizes if it is In Progress."""
     connection = await work.session.connection()
     row = (await connection.execute(_LOCK, {"project": project_id})).one_or_none()
-    return None if row is None else _Totals(int(row[0]), int(row[1]))
+    return None if row is None else _Totals(int(row[0]), int(row[1]), int(row[2]))
 
 
 @dataclass
 class _Totals:
     """A project's sizes, and the sizes of what is accepted on top of them."""
 
+    unit_id: int
     stored: int
     original: int
 
@@ -339,6 +349,7 @@ class _Places:
     folders: set[str]
     folder_ids: dict[str, int]
     totals: _Totals
+    room: Room | None
 
     def refuse(self, new: NewFile) -> DdsError | None:
         """Return why the file cannot be placed; if it can, take its place."""
@@ -359,6 +370,8 @@ class _Places:
                 return Conflict(f"'{folder}' is a file in the project, so it cannot be a folder.")
         if self.totals.overflow(new):
             return InvalidInput(_TOO_MUCH)
+        if self.room and (refusal := self.room.take(new.size_stored)):
+            return refusal
         self.files.add(new.name)
         self.keys.add(new.name_in_bucket)
         self.folders.update(folders)
@@ -367,7 +380,9 @@ class _Places:
         return None
 
 
-async def _places(work: Work, project_id: int, news: Sequence[NewFile], totals: _Totals) -> _Places:
+async def _places(
+    work: Work, project_id: int, news: Sequence[NewFile], totals: _Totals, room: Room | None
+) -> _Places:
     """Find what could be in the way of these files, and their folders: one statement."""
     names = {new.name for new in news}
     folders = {path for new in news for path in with_ancestors(folder_of(new.name))}
@@ -380,7 +395,7 @@ async def _places(work: Work, project_id: int, news: Sequence[NewFile], totals: 
             "keys": [new.name_in_bucket for new in news],
         },
     )
-    places = _Places(set(), set(), set(), {}, totals)
+    places = _Places(set(), set(), set(), {}, totals, room)
     for kind, what, identity, count in rows:
         match _Kind(kind):
             case _Kind.FILE:

@@ -22,7 +22,7 @@ from sqlmodel import col, select
 from ddsd.access import Action, System, require
 from ddsd.errors import MailRefused, MailUnavailable, NotFound
 from ddsd.jobs import queue
-from ddsd.mail.port import Letter
+from ddsd.mail.port import Attachment, Letter
 from ddsd.mail.render import Rendered, common_facts, render
 from ddsd.mail.tables import Mail, MailState
 from ddsd.work import Services, Work, reading, transaction
@@ -66,6 +66,7 @@ async def write(
     *,
     secret: bool = False,
     at_once: bool = False,
+    attachments: Sequence[Attachment] = (),
     **facts: str,
 ) -> Mail:
     """Write a letter in this transaction; it leaves by a job once that is committed.
@@ -76,6 +77,7 @@ async def write(
         recipient: a mail address, as the account has it.
         secret: the letter has a code or a link in it that lets its reader in.
         at_once: no job: the caller calls :func:`send_now` after the commit.
+        attachments: tables to go with it.
         facts: what the templates ask for. A letter that is told a ``public_id`` is about that project.
 
     Raises:
@@ -89,7 +91,7 @@ async def write(
         recipient=recipient,
         about=facts.get("public_id", ""),
         subject=rendered.subject,
-        body=_seal(services, rendered, message_id),
+        body=_seal(services, rendered, attachments, message_id),
         secret=secret,
         message_id=message_id,
         state=MailState.QUEUED if services.post.sends else MailState.KEPT,
@@ -172,8 +174,8 @@ async def show(work: Work, mail_id: int) -> LetterView:
     withheld = _why_withheld(mail, sends=work.services.post.sends)
     if withheld or mail.body is None:
         return LetterView(_envelope(mail), "", "", withheld)
-    rendered = _unseal(work.services, mail, mail.body)
-    return LetterView(_envelope(mail), rendered.text, rendered.html, "")
+    letter = _unseal(work.services, mail, mail.body)
+    return LetterView(_envelope(mail), letter.text, letter.html, "")
 
 
 async def undelivered(work: Work, public_ids: Iterable[str]) -> Mapping[str, int]:
@@ -242,9 +244,7 @@ async def _find(services: Services, mail_id: int) -> Mail | None:
 async def _send(services: Services, mail: Mail) -> None:
     if mail.body is None or mail.state in {MailState.SENT, MailState.KEPT}:
         return
-    rendered = _unseal(services, mail, mail.body)
-    letter = Letter(mail.recipient, mail.subject, rendered.text, rendered.html, mail.message_id)
-    await services.post.send(letter)
+    await services.post.send(_unseal(services, mail, mail.body))
     await _note_success(services, mail.id)
 
 
@@ -269,15 +269,22 @@ async def _note_failure(services: Services, mail_id: int, why: str, *, final: bo
             mail.state = MailState.FAILED
 
 
-def _seal(services: Services, rendered: Rendered, message_id: str) -> bytes:
-    body = json.dumps({"text": rendered.text, "html": rendered.html}).encode()
+def _seal(
+    services: Services, rendered: Rendered, attachments: Sequence[Attachment], message_id: str
+) -> bytes:
+    parts = {"text": rendered.text, "html": rendered.html}
+    attached = [[one.name, one.csv] for one in attachments]
+    body = json.dumps(parts | {"attachments": attached} if attached else parts).encode()
     return services.instance_key.seal(body, _purpose(message_id))
 
 
-def _unseal(services: Services, mail: Mail, body: bytes) -> Rendered:
+def _unseal(services: Services, mail: Mail, body: bytes) -> Letter:
     opened = services.instance_key.open(body, _purpose(mail.message_id))
-    parts: dict[str, str] = json.loads(opened.reveal())
-    return Rendered(mail.subject, parts["text"], parts["html"])
+    parts = json.loads(opened.reveal())
+    attached = tuple(Attachment(name, csv) for name, csv in parts.get("attachments", []))
+    return Letter(
+        mail.recipient, mail.subject, parts["text"], parts["html"], mail.message_id, attached
+    )
 
 
 def _purpose(message_id: str) -> str:

@@ -21,6 +21,7 @@ class Project(Table, table=True):
 
     ``ending`` is the verb whose slow part is not over: the data is being removed. ``purge_after`` is set while an
     archived project still has its data: until then it can be restored.
+    ``usage_closed_at`` is when nothing more was left to be counted of it: see :mod:`ddsd.usage.monthly`.
     """
 
     __tablename__ = "projects"
@@ -38,6 +39,12 @@ class Project(Table, table=True):
             "purge_after",
             sqlite_where=text("purge_after IS NOT NULL"),
             postgresql_where=text("purge_after IS NOT NULL"),
+        ),
+        Index(
+            "ix_projects_usage_open",
+            "unit_id",
+            sqlite_where=text("usage_closed_at IS NULL"),
+            postgresql_where=text("usage_closed_at IS NULL"),
         ),
     )
 
@@ -60,6 +67,7 @@ class Project(Table, table=True):
     file_count: int = Field(default=0, sa_type=BigInteger)
     bytes_stored: int = Field(default=0, sa_type=BigInteger)
     bytes_original: int = Field(default=0, sa_type=BigInteger)
+    usage_closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_by: int | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")
     updated_by: int | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")
     created_at: datetime = Field(sa_type=UtcDateTime)

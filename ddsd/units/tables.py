@@ -12,8 +12,11 @@ from ddsd.db.types import UtcDateTime
 
 
 class Unit(Table, table=True):
-    """A facility that delivers. ``quota_bytes`` 0 means none; ``warning_level`` is a fraction of it.
+    """A facility that delivers.
 
+    ``quota_bytes`` 0 means none; ``warning_level`` is a fraction of it. With ``quota_enforced`` what goes
+    over the quota is refused, else there are only warnings. ``quota_warned_at`` is when the unit was told that it
+    had come over the level; empty again once it is below.
     ``undo_days`` is how long a project archived by its deadline can be restored; 0: not at all.
     """
 
@@ -31,4 +34,6 @@ class Unit(Table, table=True):
     undo_days: int = Field(default=7)
     quota_bytes: int = Field(default=0, sa_type=BigInteger)
     warning_level: float = Field(default=0.8)
+    quota_enforced: bool = Field(default=True)
+    quota_warned_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)

@@ -18,9 +18,11 @@ from ddsd.errors import StoreRefused, StoreUnavailable
 from ddsd.jobs.schedule import ScheduledJob
 from ddsd.jobs.tables import Job, JobState
 from ddsd.mail.tables import Mail, MailState
+from ddsd.planes.admin import present
 from ddsd.projects.tables import Project
 from ddsd.storage.port import ObjectStore
 from ddsd.units.tables import Unit
+from ddsd.usage import quota
 from ddsd.users.tables import User
 from ddsd.work import Services, Work
 
@@ -62,6 +64,7 @@ async def status(work: Work, started: Started) -> wire.Status:
         units=await _count(work, Unit),
         users=await _count(work, User),
         projects=await _count(work, Project),
+        quotas=[present.standing(one) for one in await quota.standings(work) if one.over],
     )
 
 

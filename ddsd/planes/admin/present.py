@@ -19,6 +19,10 @@ from ddsd.projects.overview import Load, ProjectRow
 from ddsd.projects.staffing import Pending
 from ddsd.projects.status import Verb
 from ddsd.units.units import UnitRow
+from ddsd.usage.bytehours import cost
+from ddsd.usage.monthly import Collected
+from ddsd.usage.quota import Standing
+from ddsd.usage.reports import ProjectUsage
 from ddsd.users.accounts import Details, Listed, NewAccount
 from ddsd.users.standing import Login
 from ddsd.users.tables import SecondFactor, User
@@ -40,6 +44,7 @@ def unit(row: UnitRow, load: Load) -> wire.Unit:
         days_in_expired=row.days_in_expired,
         quota_bytes=row.quota_bytes,
         warning_level=row.warning_level,
+        quota_enforced=row.quota_enforced,
         bytes_stored=load.bytes_stored,
         users=load.users,
         projects=load.projects,
@@ -73,6 +78,37 @@ def due(one: Due) -> wire.Due:
         step=one.step.value,
         since=one.since,
         held=one.held,
+    )
+
+
+def used(one: ProjectUsage, price_gb_month: float) -> wire.ProjectUsage:
+    """Show what a project used."""
+    return wire.ProjectUsage(
+        unit=one.unit_public_id,
+        project=one.public_id,
+        title=one.title,
+        created_at=one.created_at,
+        month=str(one.month) if one.month else None,
+        byte_hours=one.byte_hours,
+        cost=cost(one.byte_hours, price_gb_month),
+        collected_at=one.collected_at,
+    )
+
+
+def month_of_usage(one: Collected) -> wire.MonthOfUsage:
+    """Show a month that was, or would be, written down."""
+    return wire.MonthOfUsage(
+        month=str(one.month),
+        projects=one.projects,
+        byte_hours=one.byte_hours,
+        bytes_uploaded=one.bytes_uploaded,
+    )
+
+
+def standing(one: Standing) -> wire.QuotaStatus:
+    """Show a unit beside its quota."""
+    return wire.QuotaStatus(
+        unit=one.unit_public_id, quota_bytes=one.quota_bytes, used_bytes=one.used_bytes
     )
 
 

@@ -18,7 +18,7 @@ from ddsd.files import description, failures, grants, intake, listing, names, re
 from ddsd.files.listing import FileFacts
 from ddsd.planes.v1.call import Asked, Call, as_flag
 from ddsd.planes.v1.wire import Json
-from ddsd.projects import gate
+from ddsd.projects import gate, quota
 from ddsd.projects.tables import Project
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -30,6 +30,8 @@ async def upload_keys(call: NamedDependency[Call]) -> Json:
     async with call.reading(Action.UPLOAD) as asked:
         project = await asked.project()
         gate.require_in_progress(project)
+        # Said here, before anything is sent: when a file is registered, its bytes have travelled already.
+        await quota.require_room(asked.work, project.unit_id, 0)
     grant = await grants.grant_upload(call.services, asked.caller.member, project)
     return {
         "safespring_project": project.public_id,

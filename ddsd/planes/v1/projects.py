@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from litestar import get, post
@@ -26,6 +27,8 @@ from ddsd.projects.projects import Created, ProjectFields, ProjectLine
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretBytes
 from ddsd.units.tables import Unit
+from ddsd.usage import reports
+from ddsd.usage.bytehours import cost
 
 # Each is a key pair and a letter, in the one transaction that may write.
 _MOST_PEOPLE: Final = 200
@@ -66,17 +69,25 @@ async def listing(call: NamedDependency[Call]) -> Json:
         show_all = as_flag(options.get("show_all"), default=False)
         lines = await projects.listing(asked.work, show_all=show_all)
         role = asked.caller.user.role
-    usage_asked = as_flag(options.get("usage"), default=False)
-    # Not computed here; without the keys the client breaks when it is to sort by one of them.
-    usage: Json = {"Usage": None, "Cost": None} if usage_asked else {}
+        with_usage = as_flag(options.get("usage"), default=False)
+        told_usage = role is not Role.RESEARCHER
+        used = (
+            await reports.of_listed(asked.work, show_all=show_all)
+            if with_usage and told_usage
+            else None
+        )
+    price = call.services.settings.usage.price_gb_month
     told: Json = {
-        "project_info": [_in_list(line, role) | usage for line in lines],
+        "project_info": [
+            _in_list(line, role) | (_used_by(line, used, price) if with_usage else {})
+            for line in lines
+        ],
         "total_size": sum(line.project.bytes_stored for line in lines),
         "always_show": role is not Role.RESEARCHER,
     }
-    # Without it the stock client leaves out the columns of usage.
-    if role is not Role.RESEARCHER and not usage_asked:
-        told["total_usage"] = {"usage": 0.0, "cost": 0.0}
+    if told_usage:
+        total = sum((used or {}).values())
+        told["total_usage"] = {"usage": total, "cost": cost(total, price)}
     return told
 
 
@@ -242,6 +253,14 @@ def _in_list(line: ProjectLine, role: Role) -> Json:
         "Size": project.bytes_stored,
         "Access": line.has_access,
     }
+
+
+def _used_by(line: ProjectLine, used: Mapping[str, float] | None, price: float) -> Json:
+    """Return byte-hours and cost; nothing for a researcher, whose client wants the keys to be able to sort by them."""
+    if used is None:
+        return {"Usage": None, "Cost": None}
+    amount = used.get(line.project.public_id, 0.0)
+    return {"Usage": amount, "Cost": cost(amount, price)}
 
 
 def described(line: ProjectLine, role: Role) -> Json:

@@ -23,6 +23,7 @@ from ddsd.planes.v1 import (
     people,
     projects,
     removal,
+    usage,
 )
 from ddsd.planes.v1.call import Edition, provide_call
 from ddsd.planes.v1.wire import Json, refusal
@@ -46,6 +47,7 @@ def build() -> list[Router]:
         *lifecycle.ROUTES,
         *files.ROUTES,
         *removal.ROUTES,
+        *usage.ROUTES,
         *later.ROUTES,
     ]
     return [

@@ -105,6 +105,24 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_motds")),
     )
     op.create_table(
+        "statistics",
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("units", sa.Integer(), nullable=False),
+        sa.Column("researchers", sa.Integer(), nullable=False),
+        sa.Column("project_owners", sa.Integer(), nullable=False),
+        sa.Column("unit_personnel", sa.Integer(), nullable=False),
+        sa.Column("unit_admins", sa.Integer(), nullable=False),
+        sa.Column("super_admins", sa.Integer(), nullable=False),
+        sa.Column("active_projects", sa.Integer(), nullable=False),
+        sa.Column("inactive_projects", sa.Integer(), nullable=False),
+        sa.Column("bytes_stored", sa.BigInteger(), nullable=False),
+        sa.Column("bytes_uploaded", sa.BigInteger(), nullable=False),
+        sa.Column("byte_hours_last_month", sa.Double(), nullable=False),
+        sa.Column("byte_hours_total", sa.Double(), nullable=False),
+        sa.Column("collected_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("day", name=op.f("pk_statistics")),
+    )
+    op.create_table(
         "store_keys",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("use", sa.String(length=40), nullable=False),
@@ -140,11 +158,21 @@ def upgrade() -> None:
         sa.Column("undo_days", sa.Integer(), nullable=False),
         sa.Column("quota_bytes", sa.BigInteger(), nullable=False),
         sa.Column("warning_level", sa.Float(), nullable=False),
+        sa.Column("quota_enforced", sa.Boolean(), nullable=False),
+        sa.Column("quota_warned_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_units")),
         sa.UniqueConstraint("internal_ref", name=op.f("uq_units_internal_ref")),
         sa.UniqueConstraint("name", name=op.f("uq_units_name")),
         sa.UniqueConstraint("public_id", name=op.f("uq_units_public_id")),
+    )
+    op.create_table(
+        "usage_collections",
+        sa.Column("month", sa.String(length=7), nullable=False),
+        sa.Column("byte_hours", sa.Double(), nullable=False),
+        sa.Column("bytes_uploaded", sa.BigInteger(), nullable=False),
+        sa.Column("collected_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("month", name=op.f("pk_usage_collections")),
     )
     op.create_table(
         "invites",
@@ -269,6 +297,7 @@ def upgrade() -> None:
         sa.Column("file_count", sa.BigInteger(), nullable=False),
         sa.Column("bytes_stored", sa.BigInteger(), nullable=False),
         sa.Column("bytes_original", sa.BigInteger(), nullable=False),
+        sa.Column("usage_closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_by", sa.Integer(), nullable=True),
         sa.Column("updated_by", sa.Integer(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -303,6 +332,13 @@ def upgrade() -> None:
             batch_op.f("ix_projects_status_deadline"), ["status", "deadline"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_projects_unit_id"), ["unit_id"], unique=False)
+        batch_op.create_index(
+            "ix_projects_usage_open",
+            ["unit_id"],
+            unique=False,
+            sqlite_where=sa.text("usage_closed_at IS NULL"),
+            postgresql_where=sa.text("usage_closed_at IS NULL"),
+        )
 
     op.create_table(
         "recovery_codes",
@@ -533,6 +569,23 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "usage_months",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column("month", sa.String(length=7), nullable=False),
+        sa.Column("byte_hours", sa.Double(), nullable=False),
+        sa.Column("bytes_uploaded", sa.BigInteger(), nullable=False),
+        sa.Column("collected_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name=op.f("fk_usage_months_project_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_usage_months")),
+        sa.UniqueConstraint("project_id", "month", name=op.f("uq_usage_months_project_id_month")),
+    )
+    with op.batch_alter_table("usage_months", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_usage_months_month"), ["month"], unique=False)
+
+    op.create_table(
         "files",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("project_id", sa.Integer(), nullable=False),
@@ -590,7 +643,9 @@ def upgrade() -> None:
     with op.batch_alter_table("file_versions", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_file_versions_file_id"), ["file_id"], unique=False)
         batch_op.create_index(
-            batch_op.f("ix_file_versions_project_id"), ["project_id"], unique=False
+            batch_op.f("ix_file_versions_project_id_removed_at_uploaded_at_size_stored"),
+            ["project_id", "removed_at", "uploaded_at", "size_stored"],
+            unique=False,
         )
 
     # ### end Alembic commands ###
