@@ -278,6 +278,66 @@ class SetMaintenance(_Asked):
     on: bool
 
 
+class AddMotd(_Asked):
+    """A message of the day to be shown from now on."""
+
+    message: str
+
+
+class Motd(_Sent):
+    """A message of the day; ``active``: it is shown."""
+
+    id: int
+    message: str
+    created_at: datetime
+    active: bool
+
+
+class SendMotd(_Asked):
+    """Whom to mail a message of the day to. ``dry_run``: only count them."""
+
+    unit_only: bool = False
+    dry_run: bool = False
+
+
+class Mailing(_Sent):
+    """A message of the day, and how many people are, or would be, mailed it: those who have not been yet."""
+
+    id: int
+    unit_only: bool
+    people: int
+
+
+class DueReminder(_Sent):
+    """What the next run of reminders would write of a project.
+
+    ``step`` is the number of days before the deadline that is due, ``lacking`` counts the researchers who have not
+    downloaded everything, ``to_remind`` are the addresses to be written to, ``tells_unit``: the summary names it.
+    """
+
+    unit: str
+    public_id: str
+    deadline: datetime
+    step: int
+    lacking: int
+    to_remind: list[str]
+    tells_unit: bool
+
+
+class UnitReminders(_Sent):
+    """On which days before a deadline a unit's researchers are reminded; ``own`` false: as the settings say."""
+
+    unit: str
+    days: list[int]
+    own: bool
+
+
+class SetReminders(_Asked):
+    """When a unit's researchers are reminded: such as ``14,7,1``; empty: never; null: as the settings say."""
+
+    days: str | None
+
+
 class Project(_Sent):
     """A project. Sizes are of what is stored (compressed, encrypted) and of the original files.
 
