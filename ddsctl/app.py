@@ -17,6 +17,7 @@ from ddsctl.commands import (
     service,
     sessions,
     stats,
+    store,
     unit,
     usage,
     user,
@@ -82,6 +83,7 @@ app.add_typer(stats.app, name="stats")
 app.add_typer(mail.app, name="mail")
 app.add_typer(audit.app, name="audit")
 app.add_typer(maintenance.app, name="maintenance")
+app.add_typer(store.app, name="store")
 app.add_typer(db.app, name="db")
 
 
