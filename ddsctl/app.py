@@ -10,7 +10,10 @@ import typer
 from ddsctl.commands import (
     audit,
     db,
+    files,
     invite,
+    jobs,
+    lifecycle,
     mail,
     maintenance,
     project,
@@ -78,6 +81,9 @@ app.add_typer(user.app, name="user")
 app.add_typer(invite.app, name="invite")
 app.add_typer(sessions.app, name="session")
 app.add_typer(project.app, name="project")
+app.add_typer(lifecycle.app, name="lifecycle")
+app.add_typer(files.app, name="files")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(usage.app, name="usage")
 app.add_typer(stats.app, name="stats")
 app.add_typer(mail.app, name="mail")

@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from ddsd.contract.words import Role
+from ddsd.contract.words import FindingKind, ProjectVerb, Role
 
 
 class _Sent(BaseModel):
@@ -173,6 +173,12 @@ class CreateUser(_Asked):
     unit: str | None = None
 
 
+class PutEmail(_Asked):
+    """The address that an account is to have."""
+
+    email: str
+
+
 class User(_Sent):
     """An account. ``has_password`` is false until its link was used."""
 
@@ -287,7 +293,11 @@ class SetMaintenance(_Asked):
 
 
 class Project(_Sent):
-    """A project. Sizes are of what is stored (compressed, encrypted) and of the original files."""
+    """A project. Sizes are of what is stored (compressed, encrypted) and of the original files.
+
+    ``ending`` is what is being done to it in the background, if anything. ``purge_after`` is when the data of an
+    archived project that can still be restored is removed.
+    """
 
     public_id: str
     unit: str
@@ -298,6 +308,57 @@ class Project(_Sent):
     bytes_stored: int
     bytes_original: int
     created_at: datetime
+    ending: str = ""
+    purge_after: datetime | None = None
+
+
+class ChangeProject(_Asked):
+    """What is to become of a project. ``days`` null: the unit's own. ``dry_run``: tell, and change nothing."""
+
+    verb: ProjectVerb
+    days: int | None = None
+    send_email: bool = True
+    dry_run: bool = False
+
+
+class ChangedProject(_Sent):
+    """A project as it is now, or would be; ``mailed``: researchers were written to."""
+
+    project: Project
+    mailed: bool
+    dry_run: bool
+
+
+class Due(_Sent):
+    """A project that the night will take a step with, since when it is due, and what holds it back (empty: nothing)."""
+
+    project: str
+    unit: str
+    status: str
+    step: str
+    since: datetime
+    held: str
+
+
+class SetUndoDays(_Asked):
+    """How long a unit's projects can be restored after their deadline has archived them; 0: not at all."""
+
+    days: int
+    dry_run: bool = False
+
+
+class UndoDays(_Sent):
+    """A unit's undo window, in days."""
+
+    unit: str
+    days: int
+    dry_run: bool
+
+
+class NightRun(_Sent):
+    """``started`` is false when the deadlines are being followed already."""
+
+    started: bool
 
 
 class ProjectUsage(_Sent):
@@ -406,6 +467,113 @@ class Preview(_Sent):
     subject: str
     text: str
     html: str
+
+
+class Job(_Sent):
+    """Something done in the background. ``done`` of ``total`` is how far it is; ``total`` 0: it does not tell."""
+
+    id: int
+    kind: str
+    subject: str
+    state: str
+    done: int
+    total: int
+    attempts: int
+    run_after: datetime
+    claimed_by: str
+    alive_at: datetime | None
+    created_at: datetime
+    finished_at: datetime | None
+    last_error: str
+
+
+class RunJob(_Asked):
+    """A scheduled job to be started now."""
+
+    kind: str
+
+
+class ScheduledJob(_Sent):
+    """A job that comes by the clock: ``when`` is a crontab line (UTC) or how often."""
+
+    kind: str
+    subject: str
+    when: str
+    at_start: bool
+
+
+class Finding(_Sent):
+    """One thing in which store and database disagreed when they were last compared.
+
+    ``project`` is null for a bucket of nobody; ``key`` and ``file`` are empty where there is none.
+    """
+
+    id: int
+    kind: FindingKind
+    project: str | None
+    bucket: str
+    key: str
+    file: str
+    bytes_registered: int | None
+    bytes_found: int | None
+    found_at: datetime
+    seen_at: datetime
+
+
+class Compare(_Asked):
+    """Compare store and database; ``project`` null: of all projects."""
+
+    project: str | None = None
+
+
+class CleanLost(_Asked):
+    """Remove what findings are about, from the one after number ``after`` on; ``project`` null: of all projects."""
+
+    project: str | None = None
+    after: int = 0
+
+
+class Cleaned(_Sent):
+    """What one step of a cleaning did; ``passed`` were none any more. ``more``: go on after ``last``."""
+
+    removed: int
+    passed: int
+    stayed: int
+    last: int
+    more: bool
+
+
+class MakeBuckets(_Asked):
+    """Make the missing buckets of one project or all; with ``dry_run`` only tell which."""
+
+    project: str | None = None
+    dry_run: bool = False
+
+
+class BucketsMade(_Sent):
+    """The projects whose buckets were missing."""
+
+    projects: list[str]
+
+
+class BucketEmptied(_Sent):
+    """How many objects one step has removed from a bucket of nobody; 0: the bucket is gone."""
+
+    objects: int
+
+
+class ImportLog(_Asked):
+    """Entries of the stock client's log of failed uploads, by file name; with ``dry_run`` nothing is registered."""
+
+    log: dict[str, JsonValue]
+    dry_run: bool = False
+
+
+class LogImported(_Sent):
+    """Which files were registered, and why the others were not, by name."""
+
+    added: list[str]
+    refused: dict[str, str]
 
 
 class Revision(_Sent):

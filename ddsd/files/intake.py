@@ -99,7 +99,7 @@ async def _register(services: Services, uploads: Sequence[Upload]) -> list[DdsEr
     refusals: dict[int, DdsError | None] = {}
     numbered = sorted(enumerate(uploads), key=lambda one: one[1].project_id)
     async with transaction(services, System()) as work:
-        await quota.hold(work, [upload.member.unit_id for upload in uploads])
+        await quota.hold(work, [one.member.unit_id for one in uploads if one.member is not None])
         for project_id, group in groupby(numbered, key=lambda one: one[1].project_id):
             numbers, members = zip(*group, strict=True)
             verdicts = await registration.add_all(work, project_id, members)

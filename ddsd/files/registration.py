@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from sqlalchemy import bindparam, delete, insert, literal, select, union_all, update
+from sqlalchemy import bindparam, insert, literal, select, union_all, update
 
 from ddsd.access import Action, Member, require_member
 from ddsd.db.base import METADATA
@@ -54,12 +54,20 @@ class _Kind(IntEnum):
 # Made once: making them takes longer than running them.
 _LOCK: Final = (
     select(_PROJECTS.c.unit_id, _PROJECTS.c.bytes_stored, _PROJECTS.c.bytes_original)
-    .where(_PROJECTS.c.id == bindparam("project"), _PROJECTS.c.status == Status.IN_PROGRESS)
+    .where(
+        _PROJECTS.c.id == bindparam("project"),
+        _PROJECTS.c.status == Status.IN_PROGRESS,
+        _PROJECTS.c.ending.is_(None),
+    )
     .with_for_update()
 )
 _COUNT: Final = (
     update(_PROJECTS)
-    .where(_PROJECTS.c.id == bindparam("project"), _PROJECTS.c.status == Status.IN_PROGRESS)
+    .where(
+        _PROJECTS.c.id == bindparam("project"),
+        _PROJECTS.c.status == Status.IN_PROGRESS,
+        _PROJECTS.c.ending.is_(None),
+    )
     .values(
         file_count=_PROJECTS.c.file_count + bindparam("files"),
         bytes_stored=_PROJECTS.c.bytes_stored + bindparam("stored"),
@@ -125,11 +133,11 @@ class NewFile:
 
 @dataclass(frozen=True)
 class Upload:
-    """A file to be registered in a project, and who has stored it."""
+    """A file to be registered in a project, and who has stored it; ``None``: an operator registers it for them."""
 
     project_id: int
     new: NewFile
-    member: Member
+    member: Member | None
 
 
 async def add(work: Work, project: Project, new: NewFile) -> None:
@@ -190,10 +198,20 @@ async def replace(work: Work, project: Project, new: NewFile) -> None:
     """
     member = require_member(work.actor, Action.UPLOAD)
     require_in_progress(project)
-    totals = await _lock(work, project.id)
+    await replace_as(work, Upload(project.id, new, member))
+
+
+async def replace_as(work: Work, upload: Upload) -> None:
+    """Register new content of a file like :func:`replace`; who may is checked by the caller.
+
+    Raises:
+        WrongStatus, NotFound, InvalidInput: see :func:`replace`.
+    """
+    project_id, new = upload.project_id, upload.new
+    totals = await _lock(work, project_id)
     if totals is None:
         raise WrongStatus("Project not in right status to upload/modify files.")
-    file = await find(work, project.id, new.name)
+    file = await find(work, project_id, new.name)
     if file is None:
         raise NotFound(f"Cannot update non-existent file '{new.name}' in the database!")
     if file.name_in_bucket != new.name_in_bucket:
@@ -204,9 +222,9 @@ async def replace(work: Work, project: Project, new: NewFile) -> None:
     if totals.overflow(new):
         raise InvalidInput(_TOO_MUCH)
     original = new.size_original - file.size_original
-    await _count(work, project.id, 0, new.size_stored - file.size_stored, original)
+    await _count(work, project_id, 0, new.size_stored - file.size_stored, original)
     chain = dict.fromkeys(with_ancestors(folder_of(new.name)), (0, original))
-    await _count_in_folders(work, await _folder_ids(work, project.id, chain), chain)
+    await _count_in_folders(work, await _folder_ids(work, project_id, chain), chain)
     versions = FileVersion.columns()
     await work.session.execute(
         update(FileVersion)
@@ -218,9 +236,7 @@ async def replace(work: Work, project: Project, new: NewFile) -> None:
         .where(StoredFile.columns().id == file.id)
         .values(uploaded_at=work.now, **new.columns())
     )
-    await work.session.execute(
-        _ADD_VERSIONS, [_version(work, file.id, Upload(project.id, new, member))]
-    )
+    await work.session.execute(_ADD_VERSIONS, [_version(work, file.id, upload)])
 
 
 async def find(work: Work, project_id: int, name: str) -> StoredFile | None:
@@ -269,25 +285,6 @@ async def note_download(work: Work, project: Project, name: str) -> None:
     )
     if not affected(changed):
         raise NotFound("Specified file does not exist.")
-
-
-async def remove_all(work: Work, project: Project) -> int:
-    """Remove every file's row; versions stay, ended now. Return how many files there were."""
-    files, versions = StoredFile.columns(), FileVersion.columns()
-    count = project.file_count
-    await work.session.execute(
-        update(FileVersion)
-        .where(versions.project_id == project.id, versions.removed_at.is_(None))
-        .values(removed_at=work.now)
-    )
-    await work.session.execute(delete(StoredFile).where(files.project_id == project.id))
-    await work.session.execute(delete(Folder).where(Folder.columns().project_id == project.id))
-    await work.session.execute(
-        update(Project)
-        .where(Project.columns().id == project.id)
-        .values(file_count=0, bytes_stored=0, bytes_original=0)
-    )
-    return count
 
 
 async def _count(work: Work, project_id: int, files: int, stored: int, original: int) -> None:
@@ -473,5 +470,5 @@ def _version(work: Work, file_id: int, upload: Upload) -> dict[str, object]:
         "file_id": file_id,
         "size_stored": upload.new.size_stored,
         "uploaded_at": work.now,
-        "uploaded_by": upload.member.user_id,
+        "uploaded_by": upload.member.user_id if upload.member else None,
     }

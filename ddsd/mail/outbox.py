@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import delete
+from sqlalchemy import delete, exists, func, or_, update
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from ddsd.access import Action, System, require
@@ -29,6 +30,7 @@ from ddsd.work import Services, Work, reading, transaction
 SEND_MAIL: Final = "send_mail"
 KEEP_MAILS: Final = timedelta(days=90)
 _LONGEST_HOST: Final = 80
+_DELIVERED: Final = (MailState.SENT, MailState.KEPT)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ async def write(
         secret: the letter has a code or a link in it that lets its reader in.
         at_once: no job: the caller calls :func:`send_now` after the commit.
         attachments: tables to go with it.
-        facts: what the templates ask for.
+        facts: what the templates ask for. A letter that is told a ``public_id`` is about that project.
 
     Raises:
         jinja2.TemplateError: there is no such kind, or a fact is missing.
@@ -87,6 +89,7 @@ async def write(
     mail = Mail(
         kind=kind,
         recipient=recipient,
+        about=facts.get("public_id", ""),
         subject=rendered.subject,
         body=_seal(services, rendered, attachments, message_id),
         secret=secret,
@@ -175,10 +178,47 @@ async def show(work: Work, mail_id: int) -> LetterView:
     return LetterView(_envelope(mail), letter.text, letter.html, "")
 
 
+async def undelivered(work: Work, public_ids: Iterable[str]) -> Mapping[str, int]:
+    """Return, by project, how many letters about it have not left, nor any later one to the same recipient.
+
+    Whoever sends no mail at all (``mail.kind`` ``outbox``) has delivered by keeping it.
+    """
+    later = aliased(Mail)
+    made_good = exists().where(
+        col(later.about) == col(Mail.about),
+        col(later.recipient) == col(Mail.recipient),
+        col(later.id) > col(Mail.id),
+        col(later.state).in_(_DELIVERED),
+    )
+    found = await work.session.execute(
+        select(Mail.about, func.count())
+        .where(
+            col(Mail.about).in_(list(public_ids)),
+            col(Mail.state).not_in(_DELIVERED),
+            ~made_good,
+        )
+        .group_by(col(Mail.about))
+    )
+    return {str(about): int(number) for about, number in found}
+
+
+async def nothing_waits_for(work: Work, public_id: str) -> None:
+    """Note that the project is over: its letters need not be delivered for anything any more."""
+    await work.session.execute(update(Mail).where(col(Mail.about) == public_id).values(about=""))
+
+
 async def forget_old(work: Work) -> int:
-    """Remove letters written more than :data:`KEEP_MAILS` ago, whatever became of them; return how many."""
+    """Remove letters written more than :data:`KEEP_MAILS` ago; return how many.
+
+    Undelivered ones about a project stay while it lives: its data is not removed because they were forgotten.
+    """
     gone = await work.session.scalars(
-        delete(Mail).where(col(Mail.created_at) < work.now - KEEP_MAILS).returning(col(Mail.id))
+        delete(Mail)
+        .where(
+            col(Mail.created_at) < work.now - KEEP_MAILS,
+            or_(col(Mail.state).in_(_DELIVERED), col(Mail.about) == ""),
+        )
+        .returning(col(Mail.id))
     )
     return len(gone.all())
 

@@ -31,6 +31,11 @@ SAMPLES: Final[Mapping[str, Mapping[str, str]]] = {
         "unit_contact": "genomics@example.org",
         "deadline": "2026-11-29 23:59:59 UTC",
     },
+    "project_archived": {
+        "title": "Fern genome",
+        "public_id": "unit00001",
+        "until": "2026-12-06 00:01 UTC",
+    },
     "recovery_kit": {
         "happened": "A recovery kit was made",
         "unit": "Genomics Unit",

@@ -157,12 +157,13 @@ async def _begin(services: Services, user: User, address: str, agent: str) -> st
 
 async def _spend_question(services: Services, username: str, address: str) -> None:
     security, hour = services.settings.security, timedelta(hours=1)
+    network = limits.network_of(address)
     await limits.spend(
         services,
         limits.Budget(
-            ("login-start", username, address), security.logins_per_hour, hour, _TOO_MANY
+            ("login-start", username, network), security.logins_per_hour, hour, _TOO_MANY
         ),
         limits.Budget(
-            ("login-start-address", address), security.logins_per_hour_per_address, hour, _TOO_MANY
+            ("login-start-address", network), security.logins_per_hour_per_address, hour, _TOO_MANY
         ),
     )

@@ -20,6 +20,7 @@ SUBJECTS: Final = {
     "invite": "Genomics Unit invites you to the Sequencing Core",
     "recovery_kit": "A recovery kit was made: Genomics Unit in the Sequencing Core",
     "project_released": "Project made available by Genomics Unit in the Sequencing Core",
+    "project_archived": "Project unit00001 was archived in the Sequencing Core",
     "activate_app": "Request to activate two-factor with authenticator app for Sequencing Core",
     "activate_mail": "Request to activate two-factor authentication with email for Sequencing Core",
     "confirm_deletion": "Confirm deletion of your user account kim in the Sequencing Core",

@@ -15,6 +15,7 @@ from ddsd.contract import admin as wire
 from ddsd.db import revision
 from ddsd.db.base import Table
 from ddsd.errors import StoreRefused, StoreUnavailable
+from ddsd.jobs.schedule import ScheduledJob
 from ddsd.jobs.tables import Job, JobState
 from ddsd.mail.tables import Mail, MailState
 from ddsd.planes.admin import present
@@ -34,6 +35,13 @@ class Started:
     """When this daemon began to serve."""
 
     at: datetime
+
+
+class Timetable:
+    """What comes by the clock. Not a dataclass: Litestar would look into it, and refuse what it finds."""
+
+    def __init__(self, jobs: tuple[ScheduledJob, ...]) -> None:
+        self.jobs = jobs
 
 
 async def status(work: Work, started: Started) -> wire.Status:

@@ -9,9 +9,15 @@ from ddsd.access import Role
 from ddsd.audit.tables import AuditEntry
 from ddsd.contract import admin as wire
 from ddsd.contract import words
+from ddsd.files.reconciliation import FindingRow
+from ddsd.jobs import schedule
+from ddsd.jobs.schedule import Cron, Every
+from ddsd.jobs.tables import Job
+from ddsd.lifecycle.deadlines import Due
 from ddsd.mail.outbox import Envelope, LetterView
 from ddsd.projects.overview import Load, ProjectRow
 from ddsd.projects.staffing import Pending
+from ddsd.projects.status import Verb
 from ddsd.units.units import UnitRow
 from ddsd.usage.bytehours import cost
 from ddsd.usage.monthly import Collected
@@ -22,6 +28,7 @@ from ddsd.users.standing import Login
 from ddsd.users.tables import SecondFactor, User
 
 ROLES: Final = {word: Role[word.name] for word in words.Role}
+VERBS: Final = {word: Verb[word.name] for word in words.ProjectVerb}
 ROLE_WORDS: Final = {role: word for word, role in ROLES.items()}
 
 
@@ -57,6 +64,20 @@ def project(row: ProjectRow) -> wire.Project:
         bytes_stored=row.bytes_stored,
         bytes_original=row.bytes_original,
         created_at=row.created_at,
+        ending=row.ending,
+        purge_after=row.purge_after,
+    )
+
+
+def due(one: Due) -> wire.Due:
+    """Show a project that is due."""
+    return wire.Due(
+        project=one.public_id,
+        unit=one.unit,
+        status=one.status.value,
+        step=one.step.value,
+        since=one.since,
+        held=one.held,
     )
 
 
@@ -167,6 +188,52 @@ def login(one: Login) -> wire.Session:
         created_at=one.created_at,
         expires_at=one.expires_at,
         partial=one.partial,
+    )
+
+
+def job(one: Job) -> wire.Job:
+    """Show a job."""
+    return wire.Job(
+        id=one.id,
+        kind=one.kind,
+        subject=one.subject,
+        state=one.state.value,
+        done=one.done,
+        total=one.total,
+        attempts=one.attempts,
+        run_after=one.run_after,
+        claimed_by=one.claimed_by,
+        alive_at=one.alive_at,
+        created_at=one.created_at,
+        finished_at=one.finished_at,
+        last_error=one.last_error,
+    )
+
+
+def scheduled(one: schedule.ScheduledJob) -> wire.ScheduledJob:
+    """Show what comes by the clock."""
+    match one.when:
+        case Cron(line=line):
+            when = line
+        case Every(interval=interval):
+            when = f"every {interval}"
+    return wire.ScheduledJob(kind=one.kind, subject=one.subject, when=when, at_start=one.at_start)
+
+
+def finding(row: FindingRow) -> wire.Finding:
+    """Show in what store and database disagreed."""
+    one = row.finding
+    return wire.Finding(
+        id=one.id,
+        kind=words.FindingKind[one.kind.name],
+        project=row.project,
+        bucket=one.bucket,
+        key=one.key,
+        file=one.name,
+        bytes_registered=one.bytes_registered,
+        bytes_found=one.bytes_found,
+        found_at=one.found_at,
+        seen_at=one.seen_at,
     )
 
 

@@ -1,4 +1,4 @@
-"""The stock wire: projects, their keys, their status, their people (wire contract, sections 4 and 6)."""
+"""The stock wire: projects, their keys, their status, their people (wire contract, section 4)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,10 @@ from ddsd.errors import (
     NotFound,
 )
 from ddsd.keys import service as keys
-from ddsd.lifecycle import transitions
 from ddsd.planes.v1.call import Asked, Call, Edition, ProjectParameter, as_flag
 from ddsd.planes.v1.wire import Json, gmt
-from ddsd.projects import fields, gate, invitations, membership, projects, status
+from ddsd.projects import fields, gate, invitations, membership, projects
 from ddsd.projects.projects import Created, ProjectFields, ProjectLine
-from ddsd.projects.status import Status
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretBytes
 from ddsd.units.tables import Unit
@@ -99,7 +97,7 @@ async def info(call: NamedDependency[Call]) -> Json:
     async with call.reading(Action.SEE_PROJECT) as asked:
         project = await asked.project(ProjectParameter.HELPER)
         line = await projects.describe(asked.work, project)
-    return {"project_info": _described(line, asked.caller.user.role)}
+    return {"project_info": described(line, asked.caller.user.role)}
 
 
 @get("/proj/public")
@@ -126,27 +124,7 @@ async def private_key(call: NamedDependency[Call]) -> Json:
 async def read_status(call: NamedDependency[Call]) -> Json:
     """Return the project's status, with its deadline and, if asked for, its history."""
     async with call.reading(Action.SEE_PROJECT) as asked:
-        project = await asked.project(ProjectParameter.HELPER)
-        told: Json = {"current_status": project.status.value}
-        if project.deadline is not None:
-            told["current_deadline"] = gmt(project.deadline)
-        if as_flag(call.options().get("history"), default=False):
-            told["history"] = [
-                [entry.status.value, gmt(entry.at)]
-                for entry in await projects.history(asked.work, project)
-            ]
-    return told
-
-
-@post("/proj/status", status_code=200)
-async def change_status(call: NamedDependency[Call]) -> Json:
-    """Release, retract or expire a project."""
-    async with call.changing(Action.CHANGE_STATUS) as asked:
-        body = call.json_object()
-        project = await asked.project(ProjectParameter.HELPER, for_change=True)
-        new = status.parse(body.get("new_status"))
-        said = await _enter(asked, project, new, body)
-    return {"message": f"Project {project.public_id} updated to status {new.value}.{said}"}
+        return await status_of(asked, await asked.project(ProjectParameter.HELPER))
 
 
 @get("/proj/users")
@@ -165,6 +143,19 @@ async def upload_complete(call: NamedDependency[Call]) -> Json:
         project = await asked.project(for_change=True)
         projects.note_upload(asked.work, project)
     return {"message": "Project upload timestamp updated."}
+
+
+async def status_of(asked: Asked, project: Project) -> Json:
+    """Return a project's status as ``proj/status`` tells of it."""
+    told: Json = {"current_status": project.status.value}
+    if project.deadline is not None:
+        told["current_deadline"] = gmt(project.deadline)
+    if as_flag(asked.call.options().get("history"), default=False):
+        told["history"] = [
+            [entry.status.value, gmt(entry.at)]
+            for entry in await projects.history(asked.work, project)
+        ]
+    return told
 
 
 async def _few_admins(asked: Asked, body: Json) -> str | None:
@@ -235,28 +226,6 @@ async def _add_people(asked: Asked, made: Created, wanted: list[object]) -> list
     return said
 
 
-async def _enter(asked: Asked, project: Project, new: Status, body: Json) -> str:
-    days, send_email = body.get("deadline"), as_flag(body.get("send_email"), default=True)
-    match new:
-        case Status.AVAILABLE:
-            first = project.deadline if project.status is Status.IN_PROGRESS else None
-            sent = await transitions.release(asked.work, project, days=days, send_email=send_email)
-            said = f" An e-mail notification has{'' if sent else ' not'} been sent."
-            if days is not None and first is not None and project.deadline == first:
-                said += f" The deadline stays {gmt(first)}, set at the first release."
-            return said
-        case Status.IN_PROGRESS:
-            await transitions.retract(asked.work, project)
-        case Status.EXPIRED:
-            await transitions.expire(asked.work, project, days=days)
-        case Status.ARCHIVED | Status.DELETED:
-            status.check_transition(project.status, new)
-            raise InvalidInput(
-                "This version of the service cannot archive or delete projects yet. Nothing was changed."
-            )
-    return ""
-
-
 async def _open(asked: Asked, project: Project) -> SecretBytes:
     user = asked.caller.user
     try:
@@ -294,7 +263,8 @@ def _used_by(line: ProjectLine, used: Mapping[str, float] | None, price: float) 
     return {"Usage": amount, "Cost": cost(amount, price)}
 
 
-def _described(line: ProjectLine, role: Role) -> Json:
+def described(line: ProjectLine, role: Role) -> Json:
+    """Return one project as ``proj/info`` tells of it."""
     project = line.project
     return {
         "Project ID": project.public_id,
@@ -326,7 +296,6 @@ ROUTES: list[HTTPRouteHandler] = [
     public_key,
     private_key,
     read_status,
-    change_status,
     users,
     upload_complete,
 ]
