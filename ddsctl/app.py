@@ -22,6 +22,7 @@ from ddsctl.commands import (
     service,
     sessions,
     stats,
+    store,
     unit,
     usage,
     user,
@@ -92,6 +93,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(motd.app, name="motd")
 app.add_typer(reminders.app, name="reminders")
+app.add_typer(store.app, name="store")
 app.add_typer(db.app, name="db")
 
 

@@ -48,6 +48,20 @@ class StoreStatus(_Sent):
     problem: str = ""
 
 
+class StoreSettings(_Sent):
+    """The object store as it is configured; its secret is never told. Addresses and key are empty if embedded."""
+
+    kind: str
+    endpoint: str
+    public_endpoint: str
+    region: str
+    access_key: str
+    directory: str
+    wide_upload_keys: bool
+    answers: bool
+    problem: str
+
+
 class MailStatus(_Sent):
     """``letters`` counts the outbox by state. ``sends`` is false when letters are only kept for ``mail show``."""
 

@@ -38,6 +38,7 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 
 HANDLERS: Final = (
     service.show_status,
+    service.show_store,
     service.show_revision,
     service.show_maintenance,
     service.set_maintenance,
