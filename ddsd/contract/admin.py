@@ -145,7 +145,10 @@ class Changed(_Sent):
 
 
 class Unit(_Sent):
-    """A unit. ``bytes_stored`` is what its projects have in the store."""
+    """A unit. ``bytes_stored`` is what its projects have in the store.
+
+    ``reminder_days`` are days before a deadline; null where they are not told.
+    """
 
     public_id: str
     name: str
@@ -157,6 +160,8 @@ class Unit(_Sent):
     quota_bytes: int
     warning_level: float
     quota_enforced: bool = True
+    undo_days: int | None = None
+    reminder_days: list[int] | None = None
     bytes_stored: int
     users: int
     projects: int

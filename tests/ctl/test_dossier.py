@@ -1,4 +1,4 @@
-"""The one screen about a project."""
+"""The one screen about a project; and what a unit has set for its projects."""
 
 from __future__ import annotations
 
@@ -67,3 +67,14 @@ def test_what_is_not_there_is_refused(ctl: Ctl, plane: AdminPlane) -> None:
     refused = ctl("project", "show", "no-such-project")
     assert refused.code == ExitCode.REFUSED_INPUT
     assert "There is no project 'no-such-project'" in refused.err
+
+
+def test_a_unit_is_shown_with_its_undo_window_and_reminders(ctl: Ctl, plane: AdminPlane) -> None:
+    plane.work(project)
+    shown = ctl("unit", "show", "imaging", "--json").json
+    assert isinstance(shown, dict)
+    assert (shown["undo_days"], shown["reminder_days"]) == (7, [14, 7, 1])
+    ctl("lifecycle", "configure", "imaging", "--undo-days", "3")
+    ctl("reminders", "set", "imaging", "9")
+    lines = ctl("unit", "show", "imaging").out.splitlines()
+    assert {"undo days           3", "reminder days       9"} <= set(lines)
