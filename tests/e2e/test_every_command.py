@@ -1,15 +1,12 @@
-"""The stock client, unmodified: every command and option that :mod:`tests.e2e.commands` names, with what it really prints.
+"""The stock client, unmodified: its commands and options (:mod:`tests.e2e.commands`), with what they really print.
 
-One demo serves all tests of this module. Each makes the projects it needs over the wire, which costs nothing, and leaves
-those of others alone; what is put or got is compared byte for byte.
+One demo serves all tests of this module. Each makes the projects it needs over the wire, which costs nothing, and
+leaves those of others alone; what is put or got is compared byte for byte.
 """
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pyotp
 import pytest
 
@@ -26,7 +24,6 @@ from tests.e2e.conversation import (
     LoggedIn,
     json_of,
     mails_to,
-    one_line,
     refused,
     row_of,
     succeeded,
@@ -240,10 +237,10 @@ def test_contents_are_listed_in_every_form(delivery: Delivery) -> None:
     ]
     whole = json_of(staff.run("ls", "--project", project, "--json", "--tree", "--size", "--users"))
     assert whole["project_name"] == project
-    assert [(one["User Name"], one["Role"]) for one in whole["users"]] == [
-        ("researchuser_2", "Owner"),
+    assert {(one["User Name"], one["Role"]) for one in whole["users"]} == {
         ("researchuser_1", "Researcher"),
-    ]
+        ("researchuser_2", "Owner"),
+    }
     expected = {name: len(content) for name, content in below("run", FILES).items()}
     assert sizes(whole["project_files_and_directories"]) == expected
 
@@ -439,21 +436,15 @@ def test_projects_end_in_the_background_while_the_store_hangs(
 @contextmanager
 def store_stopped(demo: Instance) -> Iterator[None]:
     """Let the demo's store answer nothing, as if its disk hung: its processes are the demo's only children."""
-    listed = subprocess.run(
-        ["ps", "--ppid", str(demo.process.pid), "-o", "pid="],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    children = [int(line) for line in listed.stdout.split()]
+    children = psutil.Process(demo.process.pid).children()
     assert children
     for child in children:
-        os.kill(child, signal.SIGSTOP)
+        child.suspend()
     try:
         yield
     finally:
         for child in children:
-            os.kill(child, signal.SIGCONT)
+            child.resume()
 
 
 def test_projects_are_aborted_and_deleted_if_one_is_sure(
