@@ -10,13 +10,18 @@ import typer
 from ddsctl.commands import (
     audit,
     db,
+    files,
     invite,
+    jobs,
+    lifecycle,
     mail,
     maintenance,
     project,
     service,
     sessions,
+    stats,
     unit,
+    usage,
     user,
 )
 from ddsctl.failures import EXIT_CODES, FailingGroup
@@ -75,6 +80,11 @@ app.add_typer(user.app, name="user")
 app.add_typer(invite.app, name="invite")
 app.add_typer(sessions.app, name="session")
 app.add_typer(project.app, name="project")
+app.add_typer(lifecycle.app, name="lifecycle")
+app.add_typer(files.app, name="files")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(usage.app, name="usage")
+app.add_typer(stats.app, name="stats")
 app.add_typer(mail.app, name="mail")
 app.add_typer(audit.app, name="audit")
 app.add_typer(maintenance.app, name="maintenance")

@@ -82,6 +82,14 @@ class Daemon:
         """
         return self._read(self._ask("POST", path, body=body), TypeAdapter(kind))
 
+    def post_for_list(self, path: str, body: BaseModel, kind: type[Answer]) -> list[Answer]:
+        """Ask for something to be done whose outcome is a list.
+
+        Raises:
+            Failure: as for :meth:`get`.
+        """
+        return self._read(self._ask("POST", path, body=body), _list_of(kind))
+
     def put(self, path: str, body: BaseModel, kind: type[Answer]) -> Answer:
         """Ask for something to be as ``body`` says.
 

@@ -34,12 +34,34 @@ def units(ctx: typer.Context, incomplete: str) -> list[str]:
     )
 
 
+def projects(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the projects' public IDs."""
+    from ddsd.contract.admin import Project
+
+    return _offer(
+        ctx,
+        incomplete,
+        lambda daemon: (one.public_id for one in daemon.get_list("/projects", Project)),
+    )
+
+
 def invited(ctx: typer.Context, incomplete: str) -> list[str]:
     """Offer the addresses that an invite waits for."""
     from ddsd.contract.admin import Invite
 
     return _offer(
         ctx, incomplete, lambda daemon: (one.email for one in daemon.get_list("/invites", Invite))
+    )
+
+
+def scheduled_jobs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the jobs that come by the clock."""
+    from ddsd.contract.admin import ScheduledJob
+
+    return _offer(
+        ctx,
+        incomplete,
+        lambda daemon: (one.kind for one in daemon.get_list("/schedule", ScheduledJob)),
     )
 
 

@@ -56,7 +56,7 @@ def show_list(
             _print_json([item.model_dump(mode="json") for item in items])
         case Format.TSV:
             _print_tsv([[column.title for column in columns]])
-            _print_tsv([[_exact(column.exact(item)) for column in columns] for item in items])
+            _print_tsv([[exact(column.exact(item)) for column in columns] for item in items])
         case Format.TABLE if not items:
             typer.echo(empty, err=True)
         case Format.TABLE:
@@ -71,7 +71,7 @@ def show_record(item: Item, lines: Sequence[Column[Item]], form: Format) -> None
         case Format.JSON:
             _print_json(item.model_dump(mode="json"))
         case Format.TSV:
-            _print_tsv([[line.title, _exact(line.exact(item))] for line in lines])
+            _print_tsv([[line.title, exact(line.exact(item))] for line in lines])
         case Format.TABLE:
             width = max(len(line.title) for line in lines)
             for line in lines:
@@ -105,7 +105,8 @@ def _plain(cell: Cell) -> str:
             return str(cell)
 
 
-def _exact(cell: Cell) -> str:
+def exact(cell: Cell) -> str:
+    """Return what programs read: nothing for what is not there, RFC 3339 in UTC for a moment."""
     match cell:
         case bool():
             return "true" if cell else "false"

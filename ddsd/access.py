@@ -34,6 +34,10 @@ class Action(StrEnum):
     SEE_PROJECT = "see project"
     CREATE_PROJECT = "create project"
     CHANGE_STATUS = "change status"
+    RESTORE_PROJECT = "restore project"
+    PURGE_PROJECT = "purge project"
+    DESCRIBE_PROJECT = "describe project"
+    LIST_BUSY = "list busy projects"
     UPLOAD = "upload"
     LIST_FILES = "list files"
     DOWNLOAD = "download"
@@ -48,6 +52,8 @@ class Action(StrEnum):
     FIND_PEOPLE = "find people"
     KEEP_RECOVERY_KIT = "keep recovery kit"
     RESET_SECOND_FACTOR = "reset second factor"
+    SEE_USAGE = "see usage"
+    SEE_STATISTICS = "see statistics"
     OPERATE = "operate"
 
 
@@ -60,6 +66,10 @@ PERMISSIONS: Final[Mapping[Action, frozenset[Role]]] = {
     Action.SEE_PROJECT: _ALL,
     Action.CREATE_PROJECT: UNIT_ROLES,
     Action.CHANGE_STATUS: UNIT_ROLES,
+    Action.RESTORE_PROJECT: frozenset({Role.UNIT_ADMIN}),
+    Action.PURGE_PROJECT: frozenset(),
+    Action.DESCRIBE_PROJECT: _SEES_DATA,
+    Action.LIST_BUSY: frozenset({Role.SUPER_ADMIN}),
     Action.UPLOAD: UNIT_ROLES,
     Action.LIST_FILES: _SEES_DATA,
     Action.DOWNLOAD: _SEES_DATA,
@@ -74,10 +84,23 @@ PERMISSIONS: Final[Mapping[Action, frozenset[Role]]] = {
     Action.FIND_PEOPLE: frozenset({Role.SUPER_ADMIN}),
     Action.KEEP_RECOVERY_KIT: frozenset({Role.UNIT_ADMIN}),
     Action.RESET_SECOND_FACTOR: frozenset({Role.SUPER_ADMIN}),
+    # Super admins are told so in words of their own (wire contract, section 3): ddsd.usage.reports.
+    Action.SEE_USAGE: UNIT_ROLES | {Role.SUPER_ADMIN},
+    Action.SEE_STATISTICS: frozenset({Role.SUPER_ADMIN}),
     Action.OPERATE: frozenset(),
 }
 OWNERS_MAY: Final = frozenset({Action.ADD_PEOPLE, Action.MANAGE_ACCESS})
 """What a researcher may besides, in a project of which they are owner."""
+OPERATORS_MAY: Final = frozenset(
+    {
+        Action.OPERATE,
+        Action.CHANGE_STATUS,
+        Action.RESTORE_PROJECT,
+        Action.PURGE_PROJECT,
+        Action.LIST_BUSY,
+    }
+)
+"""What somebody on this machine may. Nothing of it needs a key."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +167,7 @@ def allowed(actor: Actor, action: Action) -> bool:
         case Member(role=role, owns=owned):
             return role in PERMISSIONS[action] or (owned is not None and action in OWNERS_MAY)
         case Operator():
-            return action is Action.OPERATE
+            return action in OPERATORS_MAY
         case System():
             return True
         case Nobody():

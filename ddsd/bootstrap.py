@@ -15,13 +15,14 @@ from typing import Any, Final
 from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
-from ddsd.files import grants
+from ddsd.files import grants, reconciliation, removal
 from ddsd.jobs import housekeeping
 from ddsd.jobs.runner import Handler, JobRunner, Pace
 from ddsd.jobs.schedule import Cron, Schedule, ScheduledJob
 from ddsd.keys.deriver import Deriver
 from ddsd.keys.hierarchy import KdfCost
 from ddsd.keys.instance import InstanceKey
+from ddsd.lifecycle import deadlines, endings
 from ddsd.lifecycle import housekeeping as forgetting
 from ddsd.mail import handlers as mail_jobs
 from ddsd.mail.kept import KeptTransport
@@ -41,6 +42,7 @@ from ddsd.settings import (
 from ddsd.storage.embedded import EmbeddedStore
 from ddsd.storage.minio import S3Store
 from ddsd.storage.port import May, ObjectStore, ScopedKey
+from ddsd.usage import handlers as usage_jobs
 from ddsd.users import password_reset
 from ddsd.work import Services
 
@@ -49,13 +51,23 @@ _JOBS: Final[Mapping[str, Handler]] = {
     **mail_jobs.HANDLERS,
     housekeeping.FORGET_OLD_JOBS: housekeeping.forget_old_jobs,
     forgetting.FORGET_OLD_LOGINS: forgetting.forget_old_logins,
+    endings.END_PROJECT: endings.end_project,
+    deadlines.FOLLOW_DEADLINES: deadlines.follow_deadlines,
     grants.REVOKE_STORE_KEY: grants.revoke_store_key,
     **password_reset.HANDLERS,
+    **removal.HANDLERS,
+    **reconciliation.HANDLERS,
+    **usage_jobs.HANDLERS,
 }
-_SCHEDULED: Final = (
+SCHEDULED: Final = (
+    ScheduledJob(deadlines.FOLLOW_DEADLINES, Cron("1 0 * * *")),
     ScheduledJob(mail_jobs.FORGET_OLD_MAILS, Cron("20 2 * * *")),
     ScheduledJob(housekeeping.FORGET_OLD_JOBS, Cron("40 2 * * *")),
     ScheduledJob(forgetting.FORGET_OLD_LOGINS, Cron("50 2 * * *")),
+    ScheduledJob(reconciliation.ABORT_STALE_UPLOADS, Cron("10 3 * * *")),
+    # What a missed night would have found, the next one finds: no need to list a whole store at every start.
+    ScheduledJob(reconciliation.COMPARE_STORE, Cron("30 3 * * *"), at_start=False),
+    *usage_jobs.SCHEDULED,
 )
 
 
@@ -198,7 +210,7 @@ def job_runner(services: Services) -> JobRunner:
 
 def schedule(services: Services) -> Schedule:
     """Make the schedule of all jobs that come by themselves."""
-    return Schedule(services, _SCHEDULED)
+    return Schedule(services, SCHEDULED)
 
 
 def new_instance_key(path: Path) -> None:

@@ -83,6 +83,12 @@ class Busy(Conflict):
     code = "busy"
 
 
+class QuotaExceeded(Conflict):
+    """The unit's quota does not allow more; ``used_bytes`` and ``quota_bytes`` are among the facts."""
+
+    code = "quota_exceeded"
+
+
 class NotAuthenticated(DdsError):
     """Nobody is logged in: no token, a bad one, an old one, or a wrong password."""
 

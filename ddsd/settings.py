@@ -254,7 +254,14 @@ class Security(_Section):
     logins_per_hour_per_address: Annotated[int, Field(ge=1, le=100_000)] = 100
     codes_per_window: Annotated[int, Field(ge=3, le=1000)] = 10
     set_password_hours: Annotated[int, Field(ge=1, le=24 * 30)] = 72
+    invites_per_hour: Annotated[int, Field(ge=1, le=100_000)] = 500
     invite_days: Annotated[int, Field(ge=1, le=90)] = 7
+
+
+class Usage(_Section):
+    """What storage costs, for the figures in lists and reports."""
+
+    price_gb_month: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 0.09
 
 
 class Log(_Section):
@@ -273,6 +280,7 @@ class Settings(_Section):
     store: Store = Store()
     mail: MailSection = MailSection()
     security: Security = Security()
+    usage: Usage = Usage()
     log: Log = Log()
 
     @property

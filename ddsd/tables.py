@@ -11,6 +11,7 @@ from ddsd.mail import tables as mail
 from ddsd.notices import tables as notices
 from ddsd.projects import tables as projects
 from ddsd.units import tables as units
+from ddsd.usage import tables as usage
 from ddsd.users import tables as users
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "notices",
     "projects",
     "units",
+    "usage",
     "users",
 ]

@@ -6,7 +6,7 @@ Every verb of the domain takes a :class:`Work` first. :func:`transaction` is the
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -74,3 +74,21 @@ async def reading(services: Services, actor: Actor) -> AsyncIterator[Work]:
     """
     async with services.database.reading() as session:
         yield Work(session, services.clock.now(), actor, services)
+
+
+@asynccontextmanager
+async def rehearsal(services: Services, actor: Actor) -> AsyncIterator[Work]:
+    """Open a piece of work of which nothing stays, nor happens after: for dry runs, which refuse what a real one would.
+
+    Raises:
+        DatabaseUnavailable: the database is away.
+    """
+    with suppress(_TakenBack):
+        async with transaction(services, actor) as work:
+            yield work
+            await work.session.flush()  # what the database refuses is refused here, too
+            raise _TakenBack
+
+
+class _TakenBack(Exception):
+    """Ends a transaction that is not to be."""

@@ -29,6 +29,10 @@ TABLE = {
     Action.SEE_PROJECT: (True, True, True, True),
     Action.CREATE_PROJECT: (False, True, True, False),
     Action.CHANGE_STATUS: (False, True, True, False),
+    Action.RESTORE_PROJECT: (False, True, False, False),
+    Action.PURGE_PROJECT: (False, False, False, False),
+    Action.DESCRIBE_PROJECT: (False, True, True, True),
+    Action.LIST_BUSY: (True, False, False, False),
     Action.UPLOAD: (False, True, True, False),
     Action.LIST_FILES: (False, True, True, True),
     Action.DOWNLOAD: (False, True, True, True),
@@ -43,6 +47,8 @@ TABLE = {
     Action.FIND_PEOPLE: (True, False, False, False),
     Action.KEEP_RECOVERY_KIT: (False, True, False, False),
     Action.RESET_SECOND_FACTOR: (True, False, False, False),
+    Action.SEE_USAGE: (True, True, True, False),
+    Action.SEE_STATISTICS: (True, False, False, False),
     Action.OPERATE: (False, False, False, False),
 }
 
@@ -68,8 +74,15 @@ def test_every_action_has_a_line() -> None:
 
 
 @pytest.mark.parametrize("action", Action)
-def test_an_operator_operates_and_does_nothing_else(action: Action) -> None:
-    assert allowed(Operator(0, "root"), action) == (action is Action.OPERATE)
+def test_an_operator_operates_and_changes_statuses_and_does_nothing_else(action: Action) -> None:
+    may = {
+        Action.OPERATE,
+        Action.CHANGE_STATUS,
+        Action.RESTORE_PROJECT,
+        Action.PURGE_PROJECT,
+        Action.LIST_BUSY,
+    }
+    assert allowed(Operator(0, "root"), action) == (action in may)
 
 
 @pytest.mark.parametrize("action", Action)

@@ -1,4 +1,4 @@
-"""``ddsctl project``: what is delivered, without its contents."""
+"""``ddsctl project``: what is delivered, and what becomes of it, without its contents."""
 
 from __future__ import annotations
 
@@ -6,19 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ddsctl import output, session, sizes
+from ddsctl import completion, output, session, sizes
+from ddsctl.confirm import Yes, confirm
 from ddsctl.output import Column
-from ddsctl.session import AsJson, AsTsv
+from ddsctl.session import AsJson, AsTsv, Session
+from ddsd.contract.words import ProjectVerb
 
 if TYPE_CHECKING:
-    from ddsd.contract.admin import Project
+    from ddsd.contract.admin import ChangedProject, Project
 
 app = typer.Typer(help="Projects, without their contents.", no_args_is_help=True)
 
-
-@app.callback()
-def project() -> None:
-    """Keep ``ls`` a command of its own while it is the only one."""
+ProjectId = Annotated[
+    str,
+    typer.Argument(
+        help="The project's ID.", autocompletion=completion.projects, show_default=False
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would come of it, and change nothing.")
+]
 
 
 @app.command()
@@ -41,6 +48,214 @@ def ls(
     with Daemon(here.socket) as daemon:
         found = daemon.get_list("/projects", Project, unit=unit)
     output.show_list(found, _columns(), here.format, empty="There are no projects.")
+
+
+@app.command()
+def release(
+    ctx: typer.Context,
+    public_id: ProjectId,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            help="How many days, 1 to 90. If not given: the unit's own.", show_default=False
+        ),
+    ] = None,
+    no_mail: Annotated[
+        bool, typer.Option("--no-mail", help="Do not mail the researchers.")
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Make a project available to its researchers; mail them.
+
+    Example: ddsctl project release genomics00007 --days 30
+    """
+    here = session.of(ctx, as_json, as_tsv)
+    _change(
+        here, public_id, ProjectVerb.RELEASE, days=days, send_email=not no_mail, dry_run=dry_run
+    )
+
+
+@app.command()
+def retract(
+    ctx: typer.Context,
+    public_id: ProjectId,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Take an available project back to In Progress. Its deadline runs on.
+
+    Example: ddsctl project retract genomics00007
+    """
+    here = session.of(ctx, as_json, as_tsv)
+    _change(here, public_id, ProjectVerb.RETRACT, dry_run=dry_run)
+
+
+@app.command()
+def extend(
+    ctx: typer.Context,
+    public_id: ProjectId,
+    days: Annotated[int, typer.Option(help="How many days more.", show_default=False)],
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Give an available project a later deadline. It uses up one of two times. Nobody is mailed.
+
+    Example: ddsctl project extend genomics00007 --days 14
+    """
+    here = session.of(ctx, as_json, as_tsv)
+    _change(here, public_id, ProjectVerb.EXTEND, days=days, dry_run=dry_run)
+
+
+@app.command()
+def expire(
+    ctx: typer.Context,
+    public_id: ProjectId,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            help="Days until it is archived, 1 to 30. If not given: the unit's own.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """End the time in which a project can be downloaded.
+
+    Example: ddsctl project expire genomics00007
+    """
+    here = session.of(ctx, as_json, as_tsv)
+    _change(here, public_id, ProjectVerb.EXPIRE, days=days, dry_run=dry_run)
+
+
+@app.command()
+def archive(
+    ctx: typer.Context,
+    public_id: ProjectId,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Remove a project's data, in the background; what describes it stays.
+
+    Example: ddsctl project archive genomics00007
+    """
+    if not dry_run:
+        confirm(f"Remove all data of {public_id} for good?", yes=yes)
+    here = session.of(ctx, as_json, as_tsv)
+    _change(here, public_id, ProjectVerb.ARCHIVE, dry_run=dry_run)
+
+
+@app.command()
+def abort(
+    ctx: typer.Context,
+    public_id: ProjectId,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Remove a project's data, title, description and researchers, in the background.
+
+    Example: ddsctl project abort genomics00007
+    """
+    if not dry_run:
+        confirm(f"Remove all data of {public_id}, and what describes it, for good?", yes=yes)
+    here = session.of(ctx, as_json, as_tsv)
+    _change(here, public_id, ProjectVerb.ABORT, dry_run=dry_run)
+
+
+@app.command()
+def delete(
+    ctx: typer.Context,
+    public_id: ProjectId,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Delete a project that was never released, in the background.
+
+    Example: ddsctl project delete genomics00007
+    """
+    if not dry_run:
+        confirm(f"Delete {public_id} with all its data for good?", yes=yes)
+    here = session.of(ctx, as_json, as_tsv)
+    _change(here, public_id, ProjectVerb.DELETE, dry_run=dry_run)
+
+
+@app.command()
+def restore(
+    ctx: typer.Context,
+    public_id: ProjectId,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Take back what a deadline has archived, while its data is still kept: Expired again, with a new deadline.
+
+    Example: ddsctl project restore genomics00007
+    """
+    here = session.of(ctx, as_json, as_tsv)
+    _change(here, public_id, ProjectVerb.RESTORE, dry_run=dry_run)
+
+
+@app.command()
+def purge(
+    ctx: typer.Context,
+    public_id: ProjectId,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Remove the data of a project that a deadline has archived now, not at the end of the undo window.
+
+    Example: ddsctl project purge genomics00007
+    """
+    if not dry_run:
+        confirm(f"Remove all data of {public_id} for good? It cannot be restored then.", yes=yes)
+    here = session.of(ctx, as_json, as_tsv)
+    _change(here, public_id, ProjectVerb.PURGE, dry_run=dry_run)
+
+
+def _change(
+    here: Session,
+    public_id: str,
+    verb: ProjectVerb,
+    *,
+    days: int | None = None,
+    send_email: bool = True,
+    dry_run: bool,
+) -> None:
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import ChangedProject, ChangeProject
+
+    wanted = ChangeProject(verb=verb, days=days, send_email=send_email, dry_run=dry_run)
+    with Daemon(here.socket) as daemon:
+        changed = daemon.post(path("projects", public_id, "status"), wanted, ChangedProject)
+    output.show_record(changed, _lines(), here.format)
+    if dry_run:
+        typer.echo("Dry run: nothing was changed. This is how it would be.", err=True)
+    elif changed.project.ending:
+        typer.echo("It goes on in the background: ddsctl jobs ls", err=True)
+
+
+def _lines() -> list[Column[ChangedProject]]:
+    return [
+        Column("project", lambda one: one.project.public_id),
+        Column("status", lambda one: one.project.status),
+        Column("deadline", lambda one: one.project.deadline),
+        Column("being done", lambda one: one.project.ending),
+        Column("data kept until", lambda one: one.project.purge_after),
+        Column("researchers mailed", lambda one: one.mailed),
+    ]
 
 
 def _columns() -> list[Column[Project]]:

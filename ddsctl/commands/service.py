@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ddsctl import output, session
+from ddsctl import output, session, sizes
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv
 
@@ -46,6 +46,7 @@ def _lines() -> list[Column[Status]]:
         Column("units", lambda one: one.units),
         Column("users", lambda one: one.users),
         Column("projects", lambda one: one.projects),
+        Column("quotas", _quotas),
     ]
 
 
@@ -66,6 +67,15 @@ def _mail(one: Status) -> str:
     if one.mail.sends:
         return one.mail.kind
     return f"{one.mail.kind}: nothing is sent, read letters with ddsctl mail show"
+
+
+def _quotas(one: Status) -> str:
+    """Name the units over their warning level."""
+    over = (
+        f"{unit.unit} has {unit.used_bytes / unit.quota_bytes:.0%} of {sizes.show(unit.quota_bytes)} in use"
+        for unit in one.quotas
+    )
+    return "; ".join(over) or "none over the warning level"
 
 
 def _counts(by_state: dict[str, int]) -> str:

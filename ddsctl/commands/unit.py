@@ -11,16 +11,22 @@ from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv
 
 if TYPE_CHECKING:
-    from ddsd.contract.admin import Unit
+    from ddsctl.session import Session
+    from ddsd.contract.admin import Change, QuotaStatus, Unit, UpdateUnit
 
 app = typer.Typer(help="Units: the facilities that deliver.", no_args_is_help=True)
 
+UnitName = Annotated[str, typer.Argument(help="The unit's public ID.", show_default=False)]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only tell what would be done, and do nothing.")
+]
 
-def _size(text: str) -> int:
+
+def _size(text: str, typed_as: str) -> int:
     try:
         return sizes.parse(text)
     except ValueError as wrong:
-        raise typer.BadParameter(str(wrong), param_hint="--quota") from None
+        raise typer.BadParameter(str(wrong), param_hint=typed_as) from None
 
 
 @app.command()
@@ -63,6 +69,12 @@ def create(
     warn_at: Annotated[
         float, typer.Option(help="Warn when this part of the quota is used: over 0, at most 1.")
     ] = 0.8,
+    enforce: Annotated[
+        bool,
+        typer.Option(
+            "--enforce/--warn-only", help="Refuse what goes over the quota, or only warn."
+        ),
+    ] = True,
     as_json: AsJson = False,
     as_tsv: AsTsv = False,
 ) -> None:
@@ -82,8 +94,9 @@ def create(
         internal_ref=internal_ref,
         days_in_available=days_available,
         days_in_expired=days_expired,
-        quota_bytes=_size(quota),
+        quota_bytes=_size(quota, "--quota"),
         warning_level=warn_at,
+        quota_enforced=enforce,
     )
     with Daemon(here.socket) as daemon:
         made = daemon.post("/units", wanted, Unit)
@@ -115,6 +128,165 @@ def ls(ctx: typer.Context, as_json: AsJson = False, as_tsv: AsTsv = False) -> No
     )
 
 
+@app.command()
+def show(
+    ctx: typer.Context, unit: UnitName, as_json: AsJson = False, as_tsv: AsTsv = False
+) -> None:
+    """Show one unit.
+
+    Example: ddsctl unit show genomics
+    """
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import Unit
+
+    here = session.of(ctx, as_json, as_tsv)
+    with Daemon(here.socket) as daemon:
+        found = daemon.get(path("units", unit), Unit)
+    output.show_record(found, [*_lines(), *_load_lines()], here.format)
+
+
+@app.command()
+def update(
+    ctx: typer.Context,
+    unit: UnitName,
+    name: Annotated[
+        str | None, typer.Option(help="The unit's own name.", show_default=False)
+    ] = None,
+    display_name: Annotated[
+        str | None, typer.Option(help="The name researchers see.", show_default=False)
+    ] = None,
+    contact: Annotated[
+        str | None,
+        typer.Option(help="E-mail address that researchers may ask.", show_default=False),
+    ] = None,
+    days_available: Annotated[
+        int | None,
+        typer.Option(
+            help="Days a released project can be downloaded, 1 to 90.", show_default=False
+        ),
+    ] = None,
+    days_expired: Annotated[
+        int | None,
+        typer.Option(help="Days an expired project is kept, 1 to 30.", show_default=False),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Change a unit. Projects keep the deadlines they have.
+
+    Example: ddsctl unit update genomics --contact help@example.org --days-available 60
+    """
+    from ddsd.contract.admin import UpdateUnit
+
+    wanted = UpdateUnit(
+        name=name,
+        external_display_name=display_name,
+        contact_email=contact,
+        days_in_available=days_available,
+        days_in_expired=days_expired,
+        dry_run=dry_run,
+    )
+    _update(session.of(ctx, as_json, as_tsv), unit, wanted)
+
+
+@app.command()
+def quota(
+    ctx: typer.Context,
+    unit: UnitName,
+    size: Annotated[
+        str | None,
+        typer.Argument(
+            help="How much the unit may store, such as 20TB or 500GiB; 0: no limit.",
+            show_default=False,
+        ),
+    ] = None,
+    warn_at: Annotated[
+        float | None,
+        typer.Option(
+            help="Warn when this part of the quota is used: over 0, at most 1.", show_default=False
+        ),
+    ] = None,
+    enforce: Annotated[
+        bool | None,
+        typer.Option(
+            "--enforce/--warn-only",
+            help="Refuse what goes over the quota, or only warn.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Change how much a unit may store. What is there stays, also if it is more.
+
+    Example: ddsctl unit quota genomics 30TB --warn-at 0.9
+    """
+    from ddsd.contract.admin import UpdateUnit
+
+    wanted = UpdateUnit(
+        quota_bytes=None if size is None else _size(size, "SIZE"),
+        warning_level=warn_at,
+        quota_enforced=enforce,
+        dry_run=dry_run,
+    )
+    _update(session.of(ctx, as_json, as_tsv), unit, wanted)
+
+
+@app.command("check-quotas")
+def check_quotas(
+    ctx: typer.Context, dry_run: DryRun = False, as_json: AsJson = False, as_tsv: AsTsv = False
+) -> None:
+    """Mail the contacts of units that have come over their warning level, as the daemon does every hour.
+
+    Who has been told is told again only after the unit was below its level.
+
+    Example: ddsctl unit check-quotas --dry-run
+    """
+    from ddsctl.client import Daemon
+    from ddsd.contract.admin import QuotaStatus, WatchQuotas
+
+    here = session.of(ctx, as_json, as_tsv)
+    with Daemon(here.socket) as daemon:
+        found = daemon.post_for_list("/quotas/watch", WatchQuotas(dry_run=dry_run), QuotaStatus)
+    output.show_list(found, _standings(), here.format, empty="There is nobody to warn.")
+
+
+def _update(here: Session, unit: str, wanted: UpdateUnit) -> None:
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import Changed
+
+    with Daemon(here.socket) as daemon:
+        done = daemon.post(path("units", unit), wanted, Changed)
+    output.show_list(done.changes, _changes(), here.format, empty="That is how it is already.")
+    if done.dry_run and done.changes:
+        typer.echo("Nothing was changed: leave out --dry-run to do it.", err=True)
+
+
+def _changes() -> list[Column[Change]]:
+    return [
+        Column("field", lambda one: one.field),
+        Column("before", lambda one: one.before),
+        Column("after", lambda one: one.after),
+    ]
+
+
+def _standings() -> list[Column[QuotaStatus]]:
+    return [
+        Column("unit", lambda one: one.unit),
+        Column(
+            "stored", lambda one: one.used_bytes, lambda one: sizes.show(one.used_bytes), right=True
+        ),
+        Column(
+            "quota",
+            lambda one: one.quota_bytes,
+            lambda one: sizes.show(one.quota_bytes),
+            right=True,
+        ),
+    ]
+
+
 def _columns() -> list[Column[Unit]]:
     return [
         Column("unit", lambda one: one.public_id),
@@ -129,6 +301,7 @@ def _columns() -> list[Column[Unit]]:
             right=True,
         ),
         Column("quota", lambda one: one.quota_bytes, _quota, right=True),
+        Column("used", _used, _used_shown, right=True),
     ]
 
 
@@ -145,8 +318,31 @@ def _lines() -> list[Column[Unit]]:
         Column(
             "warning level", lambda one: one.warning_level, lambda one: f"{one.warning_level:.0%}"
         ),
+        Column(
+            "over the quota",
+            lambda one: one.quota_enforced,
+            lambda one: "refused" if one.quota_enforced else "only warned of",
+        ),
         Column("created", lambda one: one.created_at),
     ]
+
+
+def _load_lines() -> list[Column[Unit]]:
+    return [
+        Column("users", lambda one: one.users),
+        Column("projects", lambda one: one.projects),
+        Column("stored", lambda one: one.bytes_stored, lambda one: sizes.show(one.bytes_stored)),
+        Column("used", _used, _used_shown),
+    ]
+
+
+def _used(one: Unit) -> float | None:
+    return round(one.bytes_stored / one.quota_bytes, 4) if one.quota_bytes else None
+
+
+def _used_shown(one: Unit) -> str:
+    used = _used(one)
+    return "-" if used is None else f"{used:.0%}{' !' if used > one.warning_level else ''}"
 
 
 def _quota(one: Unit) -> str:

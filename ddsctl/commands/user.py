@@ -179,6 +179,32 @@ def reset_second_factor(
     _switch(here, username, "reset-2fa")
 
 
+@app.command("set-email")
+def set_email(
+    ctx: typer.Context,
+    username: Username,
+    email: Annotated[str, typer.Argument(help="The new address.", show_default=False)],
+    yes: Yes = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Give an account another e-mail address: for somebody who cannot read the earlier mailbox any more.
+
+    Whoever can read mail changes it themselves, on the account page. Be sure who is asking you: one-time codes go to
+    the new address, and links that reset the password. The earlier address is told.
+
+    Example: ddsctl user set-email maria maria@new.example.org
+    """
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import PutEmail, UserDetails
+
+    here = session.of(ctx, as_json, as_tsv)
+    confirm(f"Write to {email} from now on, codes for {username} included?", yes=yes)
+    with Daemon(here.socket) as daemon:
+        now = daemon.post(path("users", username, "email"), PutEmail(email=email), UserDetails)
+    output.show_record(now, _lines(), here.format)
+
+
 @app.command()
 def delete(
     ctx: typer.Context,

@@ -5,11 +5,11 @@ Moments are RFC 3339 in UTC, sizes are bytes.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from ddsd.contract.words import Role
+from ddsd.contract.words import FindingKind, ProjectVerb, Role
 
 
 class _Sent(BaseModel):
@@ -56,8 +56,16 @@ class MailStatus(_Sent):
     letters: dict[str, int]
 
 
+class QuotaStatus(_Sent):
+    """A unit that is over its warning level."""
+
+    unit: str
+    quota_bytes: int
+    used_bytes: int
+
+
 class Status(_Sent):
-    """How the service is."""
+    """How the service is. ``quotas`` are the units over their warning level."""
 
     version: str
     facility: str
@@ -72,10 +80,14 @@ class Status(_Sent):
     units: int
     users: int
     projects: int
+    quotas: list[QuotaStatus] = []
 
 
 class CreateUnit(_Asked):
-    """A unit to be made. ``internal_ref`` null: the public ID. ``quota_bytes`` 0: none."""
+    """A unit to be made. ``internal_ref`` null: the public ID. ``quota_bytes`` 0: none.
+
+    ``quota_enforced`` false: going over it is only warned of.
+    """
 
     public_id: str
     name: str
@@ -86,6 +98,36 @@ class CreateUnit(_Asked):
     days_in_expired: int = 30
     quota_bytes: int = 0
     warning_level: float = 0.8
+    quota_enforced: bool = True
+
+
+class UpdateUnit(_Asked):
+    """What is to become of a unit; what is null stays. ``dry_run``: check it and tell, and change nothing."""
+
+    name: str | None = None
+    external_display_name: str | None = None
+    contact_email: str | None = None
+    days_in_available: int | None = None
+    days_in_expired: int | None = None
+    quota_bytes: int | None = None
+    warning_level: float | None = None
+    quota_enforced: bool | None = None
+    dry_run: bool = False
+
+
+class Change(_Sent):
+    """A field of something, as it was and as it is now, or would be."""
+
+    field: str
+    before: str | bool | int | float
+    after: str | bool | int | float
+
+
+class Changed(_Sent):
+    """What was changed, or would be."""
+
+    dry_run: bool
+    changes: list[Change]
 
 
 class Unit(_Sent):
@@ -100,6 +142,7 @@ class Unit(_Sent):
     days_in_expired: int
     quota_bytes: int
     warning_level: float
+    quota_enforced: bool = True
     bytes_stored: int
     users: int
     projects: int
@@ -114,6 +157,12 @@ class CreateUser(_Asked):
     email: str
     role: Role
     unit: str | None = None
+
+
+class PutEmail(_Asked):
+    """The address that an account is to have."""
+
+    email: str
 
 
 class User(_Sent):
@@ -230,7 +279,11 @@ class SetMaintenance(_Asked):
 
 
 class Project(_Sent):
-    """A project. Sizes are of what is stored (compressed, encrypted) and of the original files."""
+    """A project. Sizes are of what is stored (compressed, encrypted) and of the original files.
+
+    ``ending`` is what is being done to it in the background, if anything. ``purge_after`` is when the data of an
+    archived project that can still be restored is removed.
+    """
 
     public_id: str
     unit: str
@@ -241,6 +294,134 @@ class Project(_Sent):
     bytes_stored: int
     bytes_original: int
     created_at: datetime
+    ending: str = ""
+    purge_after: datetime | None = None
+
+
+class ChangeProject(_Asked):
+    """What is to become of a project. ``days`` null: the unit's own. ``dry_run``: tell, and change nothing."""
+
+    verb: ProjectVerb
+    days: int | None = None
+    send_email: bool = True
+    dry_run: bool = False
+
+
+class ChangedProject(_Sent):
+    """A project as it is now, or would be; ``mailed``: researchers were written to."""
+
+    project: Project
+    mailed: bool
+    dry_run: bool
+
+
+class Due(_Sent):
+    """A project that the night will take a step with, since when it is due, and what holds it back (empty: nothing)."""
+
+    project: str
+    unit: str
+    status: str
+    step: str
+    since: datetime
+    held: str
+
+
+class SetUndoDays(_Asked):
+    """How long a unit's projects can be restored after their deadline has archived them; 0: not at all."""
+
+    days: int
+    dry_run: bool = False
+
+
+class UndoDays(_Sent):
+    """A unit's undo window, in days."""
+
+    unit: str
+    days: int
+    dry_run: bool
+
+
+class NightRun(_Sent):
+    """``started`` is false when the deadlines are being followed already."""
+
+    started: bool
+
+
+class ProjectUsage(_Sent):
+    """What a project used, in bytes times hours, and what that costs. ``month`` null: until now.
+
+    ``collected_at`` is null while it is not written down but added up when asked.
+    """
+
+    unit: str
+    project: str
+    title: str
+    created_at: datetime
+    month: str | None
+    byte_hours: float
+    cost: float
+    collected_at: datetime | None
+
+
+class MonthOfUsage(_Sent):
+    """A month that was, or would be, written down."""
+
+    month: str
+    projects: int
+    byte_hours: float
+    bytes_uploaded: int
+
+
+class CollectUsage(_Asked):
+    """Write down every month that is due. ``dry_run``: only tell which."""
+
+    dry_run: bool = False
+
+
+class SendUsage(_Asked):
+    """Mail the last months that are written down. ``to`` null: the service's contact."""
+
+    months: int = 1
+    to: str | None = None
+    dry_run: bool = False
+
+
+class Sheet(_Sent):
+    """A table of a unit's usage, as CSV."""
+
+    name: str
+    csv: str
+
+
+class WatchQuotas(_Asked):
+    """Warn the units that have come over their level. ``dry_run``: only tell which."""
+
+    dry_run: bool = False
+
+
+class CollectStatistics(_Asked):
+    """Count now. ``dry_run``: keep nothing."""
+
+    dry_run: bool = False
+
+
+class Statistics(_Sent):
+    """How the service was on one day. Usage is in bytes times hours."""
+
+    day: date
+    units: int
+    researchers: int
+    project_owners: int
+    unit_personnel: int
+    unit_admins: int
+    super_admins: int
+    active_projects: int
+    inactive_projects: int
+    bytes_stored: int
+    bytes_uploaded: int
+    byte_hours_last_month: float
+    byte_hours_total: float
+    collected_at: datetime
 
 
 class Mail(_Sent):
@@ -272,6 +453,113 @@ class Preview(_Sent):
     subject: str
     text: str
     html: str
+
+
+class Job(_Sent):
+    """Something done in the background. ``done`` of ``total`` is how far it is; ``total`` 0: it does not tell."""
+
+    id: int
+    kind: str
+    subject: str
+    state: str
+    done: int
+    total: int
+    attempts: int
+    run_after: datetime
+    claimed_by: str
+    alive_at: datetime | None
+    created_at: datetime
+    finished_at: datetime | None
+    last_error: str
+
+
+class RunJob(_Asked):
+    """A scheduled job to be started now."""
+
+    kind: str
+
+
+class ScheduledJob(_Sent):
+    """A job that comes by the clock: ``when`` is a crontab line (UTC) or how often."""
+
+    kind: str
+    subject: str
+    when: str
+    at_start: bool
+
+
+class Finding(_Sent):
+    """One thing in which store and database disagreed when they were last compared.
+
+    ``project`` is null for a bucket of nobody; ``key`` and ``file`` are empty where there is none.
+    """
+
+    id: int
+    kind: FindingKind
+    project: str | None
+    bucket: str
+    key: str
+    file: str
+    bytes_registered: int | None
+    bytes_found: int | None
+    found_at: datetime
+    seen_at: datetime
+
+
+class Compare(_Asked):
+    """Compare store and database; ``project`` null: of all projects."""
+
+    project: str | None = None
+
+
+class CleanLost(_Asked):
+    """Remove what findings are about, from the one after number ``after`` on; ``project`` null: of all projects."""
+
+    project: str | None = None
+    after: int = 0
+
+
+class Cleaned(_Sent):
+    """What one step of a cleaning did; ``passed`` were none any more. ``more``: go on after ``last``."""
+
+    removed: int
+    passed: int
+    stayed: int
+    last: int
+    more: bool
+
+
+class MakeBuckets(_Asked):
+    """Make the missing buckets of one project or all; with ``dry_run`` only tell which."""
+
+    project: str | None = None
+    dry_run: bool = False
+
+
+class BucketsMade(_Sent):
+    """The projects whose buckets were missing."""
+
+    projects: list[str]
+
+
+class BucketEmptied(_Sent):
+    """How many objects one step has removed from a bucket of nobody; 0: the bucket is gone."""
+
+    objects: int
+
+
+class ImportLog(_Asked):
+    """Entries of the stock client's log of failed uploads, by file name; with ``dry_run`` nothing is registered."""
+
+    log: dict[str, JsonValue]
+    dry_run: bool = False
+
+
+class LogImported(_Sent):
+    """Which files were registered, and why the others were not, by name."""
+
+    added: list[str]
+    refused: dict[str, str]
 
 
 class Revision(_Sent):

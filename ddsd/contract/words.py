@@ -12,6 +12,17 @@ API_VERSION: Final = "1"
 """First part of every path on the admin socket."""
 
 
+class FindingKind(StrEnum):
+    """How store and database may disagree."""
+
+    OBJECT_WITHOUT_FILE = "object-without-file"
+    FILE_WITHOUT_OBJECT = "file-without-object"
+    WRONG_SIZE = "wrong-size"
+    LEFTOVER_UPLOAD = "leftover-upload"
+    MISSING_BUCKET = "missing-bucket"
+    BUCKET_OF_NOBODY = "bucket-of-nobody"
+
+
 class Role(StrEnum):
     """What an account is, as an operator writes it."""
 
@@ -19,3 +30,17 @@ class Role(StrEnum):
     UNIT_ADMIN = "unit-admin"
     UNIT_PERSONNEL = "unit-personnel"
     RESEARCHER = "researcher"
+
+
+class ProjectVerb(StrEnum):
+    """What an operator may do to a project's status."""
+
+    RELEASE = "release"
+    RETRACT = "retract"
+    EXTEND = "extend"
+    EXPIRE = "expire"
+    ARCHIVE = "archive"
+    ABORT = "abort"
+    DELETE = "delete"
+    RESTORE = "restore"
+    PURGE = "purge"

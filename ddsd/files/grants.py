@@ -166,7 +166,9 @@ async def _keep_for_uploads(
     table = Project.columns()
     async with transaction(services, actor) as work:
         found = await work.session.execute(
-            select(table.status).where(table.id == project.id).with_for_update()
+            select(table.status)
+            .where(table.id == project.id, table.ending.is_(None))
+            .with_for_update()
         )
         in_progress = found.scalar_one_or_none() is Status.IN_PROGRESS
         if in_progress and _is_ours(services, key):

@@ -20,6 +20,7 @@ from ddsd.db.engine import Database
 from ddsd.errors import DdsError
 from ddsd.files import registration
 from ddsd.files.registration import NewFile, Upload
+from ddsd.projects import quota
 from ddsd.projects.tables import Project
 from ddsd.work import Services, transaction
 
@@ -59,7 +60,7 @@ async def add(services: Services, member: Member, project: Project, new: NewFile
 
     Raises:
         Forbidden: the member may not upload.
-        WrongStatus, AlreadyExists, Conflict, InvalidInput: see :func:`ddsd.files.registration.add`.
+        WrongStatus, AlreadyExists, Conflict, QuotaExceeded, InvalidInput: see :func:`ddsd.files.registration.add`.
         DatabaseUnavailable: the database is away.
     """
     require(member, Action.UPLOAD)
@@ -98,6 +99,7 @@ async def _register(services: Services, uploads: Sequence[Upload]) -> list[DdsEr
     refusals: dict[int, DdsError | None] = {}
     numbered = sorted(enumerate(uploads), key=lambda one: one[1].project_id)
     async with transaction(services, System()) as work:
+        await quota.hold(work, [one.member.unit_id for one in uploads if one.member is not None])
         for project_id, group in groupby(numbered, key=lambda one: one[1].project_id):
             numbers, members = zip(*group, strict=True)
             verdicts = await registration.add_all(work, project_id, members)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from sqlalchemy import bindparam, delete, insert, literal, select, union_all, update
+from sqlalchemy import bindparam, insert, literal, select, union_all, update
 
 from ddsd.access import Action, Member, require_member
 from ddsd.db.base import METADATA
@@ -27,7 +27,9 @@ from ddsd.errors import (
 )
 from ddsd.files.names import ROOT, folder_of, with_ancestors
 from ddsd.files.tables import FileVersion, Folder, StoredFile
+from ddsd.projects import quota
 from ddsd.projects.gate import require_in_progress
+from ddsd.projects.quota import Room
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Project
 from ddsd.work import Work
@@ -51,17 +53,26 @@ class _Kind(IntEnum):
 
 # Made once: making them takes longer than running them.
 _LOCK: Final = (
-    select(_PROJECTS.c.bytes_stored, _PROJECTS.c.bytes_original)
-    .where(_PROJECTS.c.id == bindparam("project"), _PROJECTS.c.status == Status.IN_PROGRESS)
+    select(_PROJECTS.c.unit_id, _PROJECTS.c.bytes_stored, _PROJECTS.c.bytes_original)
+    .where(
+        _PROJECTS.c.id == bindparam("project"),
+        _PROJECTS.c.status == Status.IN_PROGRESS,
+        _PROJECTS.c.ending.is_(None),
+    )
     .with_for_update()
 )
 _COUNT: Final = (
     update(_PROJECTS)
-    .where(_PROJECTS.c.id == bindparam("project"), _PROJECTS.c.status == Status.IN_PROGRESS)
+    .where(
+        _PROJECTS.c.id == bindparam("project"),
+        _PROJECTS.c.status == Status.IN_PROGRESS,
+        _PROJECTS.c.ending.is_(None),
+    )
     .values(
         file_count=_PROJECTS.c.file_count + bindparam("files"),
         bytes_stored=_PROJECTS.c.bytes_stored + bindparam("stored"),
         bytes_original=_PROJECTS.c.bytes_original + bindparam("original"),
+        usage_closed_at=None,  # what has files is counted, whatever it was before
     )
 )
 _CHANGE_FOLDER: Final = (
@@ -122,11 +133,11 @@ class NewFile:
 
 @dataclass(frozen=True)
 class Upload:
-    """A file to be registered in a project, and who has stored it."""
+    """A file to be registered in a project, and who has stored it; ``None``: an operator registers it for them."""
 
     project_id: int
     new: NewFile
-    member: Member
+    member: Member | None
 
 
 async def add(work: Work, project: Project, new: NewFile) -> None:
@@ -137,10 +148,12 @@ async def add(work: Work, project: Project, new: NewFile) -> None:
         WrongStatus: the project is not In Progress.
         AlreadyExists: it has a file of that name.
         Conflict: a folder has that name, a file the name of one of its folders, or another file its key.
+        QuotaExceeded: the unit's quota is enforced, and the file does not fit.
         InvalidInput: the project's sizes would add up to more than can be counted.
     """
     member = require_member(work.actor, Action.UPLOAD)
     require_in_progress(project)
+    await quota.hold(work, [project.unit_id])
     [refusal] = await add_all(work, project.id, [Upload(project.id, new, member)])
     if refusal is not None:
         raise refusal
@@ -151,13 +164,15 @@ async def add_all(
 ) -> Sequence[DdsError | None]:
     """Register files of one project together; return for each why it was refused, or ``None``.
 
-    A refusal concerns that file alone. Whether the members may upload is not checked here.
+    A refusal concerns that file alone. Whether the members may upload is not checked here. The project's unit is to
+    be held already: see :func:`ddsd.projects.quota.hold`.
     """
     totals = await _lock(work, project_id)
     if totals is None:
         no = WrongStatus("Project not in right status to upload/modify files.")
         return [no] * len(uploads)
-    places = await _places(work, project_id, [upload.new for upload in uploads], totals)
+    room = await quota.room(work, totals.unit_id)
+    places = await _places(work, project_id, [upload.new for upload in uploads], totals, room)
     refusals = [places.refuse(upload.new) for upload in uploads]
     accepted = [
         upload for upload, refusal in zip(uploads, refusals, strict=True) if refusal is None
@@ -173,6 +188,8 @@ async def add_all(
 async def replace(work: Work, project: Project, new: NewFile) -> None:
     """Register new content of a file; its name and its key in the bucket stay.
 
+    No quota refuses it: the new content is in the old one's place already, and the old facts would not decrypt it.
+
     Raises:
         Forbidden: the caller may not upload.
         WrongStatus: the project is not In Progress.
@@ -181,10 +198,20 @@ async def replace(work: Work, project: Project, new: NewFile) -> None:
     """
     member = require_member(work.actor, Action.UPLOAD)
     require_in_progress(project)
-    totals = await _lock(work, project.id)
+    await replace_as(work, Upload(project.id, new, member))
+
+
+async def replace_as(work: Work, upload: Upload) -> None:
+    """Register new content of a file like :func:`replace`; who may is checked by the caller.
+
+    Raises:
+        WrongStatus, NotFound, InvalidInput: see :func:`replace`.
+    """
+    project_id, new = upload.project_id, upload.new
+    totals = await _lock(work, project_id)
     if totals is None:
         raise WrongStatus("Project not in right status to upload/modify files.")
-    file = await find(work, project.id, new.name)
+    file = await find(work, project_id, new.name)
     if file is None:
         raise NotFound(f"Cannot update non-existent file '{new.name}' in the database!")
     if file.name_in_bucket != new.name_in_bucket:
@@ -195,9 +222,9 @@ async def replace(work: Work, project: Project, new: NewFile) -> None:
     if totals.overflow(new):
         raise InvalidInput(_TOO_MUCH)
     original = new.size_original - file.size_original
-    await _count(work, project.id, 0, new.size_stored - file.size_stored, original)
+    await _count(work, project_id, 0, new.size_stored - file.size_stored, original)
     chain = dict.fromkeys(with_ancestors(folder_of(new.name)), (0, original))
-    await _count_in_folders(work, await _folder_ids(work, project.id, chain), chain)
+    await _count_in_folders(work, await _folder_ids(work, project_id, chain), chain)
     versions = FileVersion.columns()
     await work.session.execute(
         update(FileVersion)
@@ -209,9 +236,7 @@ async def replace(work: Work, project: Project, new: NewFile) -> None:
         .where(StoredFile.columns().id == file.id)
         .values(uploaded_at=work.now, **new.columns())
     )
-    await work.session.execute(
-        _ADD_VERSIONS, [_version(work, file.id, Upload(project.id, new, member))]
-    )
+    await work.session.execute(_ADD_VERSIONS, [_version(work, file.id, upload)])
 
 
 async def find(work: Work, project_id: int, name: str) -> StoredFile | None:
@@ -262,25 +287,6 @@ async def note_download(work: Work, project: Project, name: str) -> None:
         raise NotFound("Specified file does not exist.")
 
 
-async def remove_all(work: Work, project: Project) -> int:
-    """Remove every file's row; versions stay, ended now. Return how many files there were."""
-    files, versions = StoredFile.columns(), FileVersion.columns()
-    count = project.file_count
-    await work.session.execute(
-        update(FileVersion)
-        .where(versions.project_id == project.id, versions.removed_at.is_(None))
-        .values(removed_at=work.now)
-    )
-    await work.session.execute(delete(StoredFile).where(files.project_id == project.id))
-    await work.session.execute(delete(Folder).where(Folder.columns().project_id == project.id))
-    await work.session.execute(
-        update(Project)
-        .where(Project.columns().id == project.id)
-        .values(file_count=0, bytes_stored=0, bytes_original=0)
-    )
-    return count
-
-
 async def _count(work: Work, project_id: int, files: int, stored: int, original: int) -> None:
     """Change the project's counters; refuse if it left In Progress since it was read."""
     changes = {"files": files, "stored": stored, "original": original}
@@ -318,13 +324,14 @@ async def _lock(work: Work, project_id: int) -> _Totals | None:
     """Let no other transaction change the project's files; return its sizes if it is In Progress."""
     connection = await work.session.connection()
     row = (await connection.execute(_LOCK, {"project": project_id})).one_or_none()
-    return None if row is None else _Totals(int(row[0]), int(row[1]))
+    return None if row is None else _Totals(int(row[0]), int(row[1]), int(row[2]))
 
 
 @dataclass
 class _Totals:
     """A project's sizes, and the sizes of what is accepted on top of them."""
 
+    unit_id: int
     stored: int
     original: int
 
@@ -342,6 +349,7 @@ class _Places:
     folders: set[str]
     folder_ids: dict[str, int]
     totals: _Totals
+    room: Room | None
 
     def refuse(self, new: NewFile) -> DdsError | None:
         """Return why the file cannot be placed; if it can, take its place."""
@@ -362,6 +370,8 @@ class _Places:
                 return Conflict(f"'{folder}' is a file in the project, so it cannot be a folder.")
         if self.totals.overflow(new):
             return InvalidInput(_TOO_MUCH)
+        if self.room and (refusal := self.room.take(new.size_stored)):
+            return refusal
         self.files.add(new.name)
         self.keys.add(new.name_in_bucket)
         self.folders.update(folders)
@@ -370,7 +380,9 @@ class _Places:
         return None
 
 
-async def _places(work: Work, project_id: int, news: Sequence[NewFile], totals: _Totals) -> _Places:
+async def _places(
+    work: Work, project_id: int, news: Sequence[NewFile], totals: _Totals, room: Room | None
+) -> _Places:
     """Find what could be in the way of these files, and their folders: one statement."""
     names = {new.name for new in news}
     folders = {path for new in news for path in with_ancestors(folder_of(new.name))}
@@ -383,7 +395,7 @@ async def _places(work: Work, project_id: int, news: Sequence[NewFile], totals: 
             "keys": [new.name_in_bucket for new in news],
         },
     )
-    places = _Places(set(), set(), set(), {}, totals)
+    places = _Places(set(), set(), set(), {}, totals, room)
     for kind, what, identity, count in rows:
         match _Kind(kind):
             case _Kind.FILE:
@@ -458,5 +470,5 @@ def _version(work: Work, file_id: int, upload: Upload) -> dict[str, object]:
         "file_id": file_id,
         "size_stored": upload.new.size_stored,
         "uploaded_at": work.now,
-        "uploaded_by": upload.member.user_id,
+        "uploaded_by": upload.member.user_id if upload.member else None,
     }

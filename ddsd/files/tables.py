@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, LargeBinary, UniqueConstraint
+from sqlalchemy import BigInteger, Index, LargeBinary, UniqueConstraint
 from sqlmodel import Field
 
 from ddsd.db.base import Table
@@ -32,7 +32,7 @@ class StoredFile(Table, table=True):
     project_id: int = Field(foreign_key="projects.id", ondelete="CASCADE")
     folder_id: int = Field(foreign_key="folders.id", index=True)
     name: str = Field(sa_type=exact_text())
-    name_in_bucket: str = Field(max_length=1024)
+    name_in_bucket: str = Field(sa_type=exact_text())
     size_original: int = Field(sa_type=BigInteger)
     size_stored: int = Field(sa_type=BigInteger)
     compressed: bool
@@ -64,9 +64,11 @@ class FileVersion(Table, table=True):
     """What was stored from when to when, and by whom: the record that usage is computed from. Never removed."""
 
     __tablename__ = "file_versions"
+    # All that usage is added up from: ten times as fast as by way of the rows.
+    __table_args__ = (Index(None, "project_id", "removed_at", "uploaded_at", "size_stored"),)
 
     id: int = Field(default=None, primary_key=True)
-    project_id: int = Field(foreign_key="projects.id", index=True)
+    project_id: int = Field(foreign_key="projects.id")
     file_id: int | None = Field(
         default=None, foreign_key="files.id", ondelete="SET NULL", index=True
     )
@@ -74,6 +76,42 @@ class FileVersion(Table, table=True):
     uploaded_at: datetime = Field(sa_type=UtcDateTime)
     uploaded_by: int | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")
     removed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class FindingKind(StrEnum):
+    """How store and database may disagree."""
+
+    OBJECT_WITHOUT_FILE = "object-without-file"
+    FILE_WITHOUT_OBJECT = "file-without-object"
+    WRONG_SIZE = "wrong-size"
+    LEFTOVER_UPLOAD = "leftover-upload"
+    MISSING_BUCKET = "missing-bucket"
+    BUCKET_OF_NOBODY = "bucket-of-nobody"
+
+
+class Finding(Table, table=True):
+    """One thing in which store and database disagreed when they were last compared.
+
+    ``key`` is an object's, or empty where the finding is the bucket. ``bytes_registered`` is what the database says,
+    ``bytes_found`` what the store does. ``found_at`` is when it was first seen, ``seen_at`` when last.
+    """
+
+    __tablename__ = "findings"
+    __table_args__ = (UniqueConstraint("bucket", "kind", "key", "upload_id"),)
+
+    id: int = Field(default=None, primary_key=True)
+    kind: FindingKind = Field(sa_type=EnumText(FindingKind))
+    project_id: int | None = Field(
+        default=None, foreign_key="projects.id", ondelete="CASCADE", index=True
+    )
+    bucket: str = Field(max_length=63)
+    key: str = Field(default="", sa_type=exact_text())
+    upload_id: str = Field(default="", max_length=1024)
+    name: str = Field(default="")
+    bytes_registered: int | None = Field(default=None, sa_type=BigInteger)
+    bytes_found: int | None = Field(default=None, sa_type=BigInteger)
+    found_at: datetime = Field(sa_type=UtcDateTime)
+    seen_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class StoreKeyUse(StrEnum):

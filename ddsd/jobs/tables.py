@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Index, text
+from sqlalchemy import BigInteger, Index, text
 from sqlmodel import Field
 
 from ddsd.db.base import Table
@@ -22,7 +22,10 @@ class JobState(StrEnum):
 
 
 class Job(Table, table=True):
-    """One thing to do. At most one of a kind is active per subject: the partial index *is* "busy"."""
+    """One thing to do. At most one of a kind is active per subject: the partial index *is* "busy".
+
+    ``done`` of ``total`` is how far it is, in whatever it counts; a ``total`` of 0: it does not tell.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -48,3 +51,5 @@ class Job(Table, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_error: str = Field(default="")
+    done: int = Field(default=0, sa_type=BigInteger)
+    total: int = Field(default=0, sa_type=BigInteger)

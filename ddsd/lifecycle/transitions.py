@@ -1,4 +1,4 @@
-"""Release, retract and expire: one writer wins, the other is told (wire contract, section 6)."""
+"""Release, retract, extend and expire: one writer wins, the other is told (wire contract, section 6)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from datetime import datetime
 
 from ddsd.access import Action, require
 from ddsd.audit import trail
-from ddsd.errors import Conflict
 from ddsd.files import grants
-from ddsd.projects import membership, projects, status
+from ddsd.projects import busy, membership, projects, status
 from ddsd.projects.announcements import announce
-from ddsd.projects.status import Status
+from ddsd.projects.status import Decision, Effect, Past, Status, Usual, Verb
 from ddsd.projects.tables import Project, StatusEntry
 from ddsd.units.tables import Unit
 from ddsd.work import Work
@@ -29,19 +28,16 @@ async def release(work: Work, project: Project, *, days: object, send_email: boo
 
     Raises:
         Forbidden: the caller may not.
+        Busy: something slow is being done to it.
         WrongStatus: it is not In Progress or Expired.
         InvalidInput: ``days`` cannot be used.
         Conflict: it has expired too often.
     """
     require(work.actor, Action.CHANGE_STATUS)
-    before = project.status
-    status.check_transition(before, Status.AVAILABLE)
-    unit = await work.session.get_one(Unit, project.unit_id)
-    deadline = _release_deadline(work.now, project, unit, days)
+    unit, decided = await decide(work, project, Verb.RELEASE, days)
     project.released_at = project.released_at or work.now
-    _enter(work, project, Status.AVAILABLE, deadline)
-    await grants.withdraw_uploads(work, project)
-    trail.record(work, "project.release", project.public_id, deadline=deadline.isoformat())
+    await enter(work, project, decided)
+    trail.record(work, "project.release", project.public_id, deadline=_day(decided.deadline))
     if not send_email:
         return False
     addresses = await membership.addresses(work, project)
@@ -54,11 +50,12 @@ async def retract(work: Work, project: Project) -> None:
 
     Raises:
         Forbidden: the caller may not.
+        Busy: something slow is being done to it.
         WrongStatus: it is not Available.
     """
     require(work.actor, Action.CHANGE_STATUS)
-    status.check_transition(project.status, Status.IN_PROGRESS)
-    _enter(work, project, Status.IN_PROGRESS, project.deadline)
+    _, decided = await decide(work, project, Verb.RETRACT)
+    await enter(work, project, decided)
     trail.record(work, "project.retract", project.public_id)
 
 
@@ -72,33 +69,96 @@ async def expire(work: Work, project: Project, *, days: object) -> None:
 
     Raises:
         Forbidden: the caller may not.
+        Busy: something slow is being done to it.
         WrongStatus: it is not Available.
         InvalidInput: ``days`` cannot be used.
     """
     require(work.actor, Action.CHANGE_STATUS)
-    status.check_transition(project.status, Status.EXPIRED)
+    _, decided = await decide(work, project, Verb.EXPIRE, days)
+    await enter(work, project, decided)
+    trail.record(work, "project.expire", project.public_id, deadline=_day(decided.deadline))
+
+
+def require_extension_left(project: Project) -> None:
+    """Refuse what was extended or has expired too often, before anything else is asked.
+
+    Raises:
+        Conflict: it was.
+    """
+    status.EXTENSIONS_LEFT.require(past_of(project), Verb.EXTEND)
+
+
+async def extend(work: Work, project: Project, *, days: object) -> None:
+    """Give the project that is Available ``days`` more, counted from its deadline.
+
+    It uses up one of the times a project may be made available, and the history shows it as an expiry of a day and a
+    release in the same moment, as in the stock system. Nobody is mailed.
+
+    Args:
+        work: the transaction, in which ``project`` is locked.
+        project: the project.
+        days: from 1 to the unit's days in available; with those left at most 90.
+
+    Raises:
+        Forbidden: the caller may not.
+        Busy: something slow is being done to it.
+        Conflict: it was extended or has expired too often.
+        WrongStatus: it is not Available.
+        InvalidInput: ``days`` cannot be used.
+    """
+    require(work.actor, Action.CHANGE_STATUS)
+    require_extension_left(project)
+    await busy.require_idle_for_deadline(work, project)
+    _, decided = await decide(work, project, Verb.EXTEND, days)
+    write_entry(work, project, Status.EXPIRED, status.deadline_after(work.now, 1))
+    await work.session.flush()  # the entries' order is their number
+    await enter(work, project, decided)
+    trail.record(work, "project.extend", project.public_id, deadline=_day(decided.deadline))
+
+
+async def decide(
+    work: Work, project: Project, verb: Verb, days: object = None
+) -> tuple[Unit, Decision]:
+    """Return the project's unit, and what comes of ``verb`` now. Who may is checked by the caller.
+
+    Raises:
+        Busy: something slow is being done to the project.
+        WrongStatus, InvalidInput, Conflict: see :func:`ddsd.projects.status.decide`.
+    """
+    await busy.require_idle(work, project)
     unit = await work.session.get_one(Unit, project.unit_id)
-    lasts = status.parse_days(days, default=unit.days_in_expired, most=status.MAX_DAYS_EXPIRED)
-    project.times_expired += 1
-    _enter(work, project, Status.EXPIRED, status.deadline_after(work.now, lasts))
-    trail.record(work, "project.expire", project.public_id)
+    usual = Usual(unit.days_in_available, unit.days_in_expired)
+    return unit, status.decide(past_of(project), verb, work.now, days, usual)
 
 
-def _release_deadline(now: datetime, project: Project, unit: Unit, days: object) -> datetime:
-    lasts = status.parse_days(days, default=unit.days_in_available, most=status.MAX_DAYS_AVAILABLE)
-    if project.status is Status.EXPIRED:
-        if project.times_expired >= status.MAX_TIMES_EXPIRED:
-            raise Conflict(
-                "Project availability limit: Project cannot be made Available any more times"
-            )
-        return status.deadline_after(now, lasts)
-    if project.deadline is not None and project.deadline > now:
-        return project.deadline
-    return status.deadline_after(now, lasts)
-
-
-def _enter(work: Work, project: Project, new: Status, deadline: datetime | None) -> None:
-    project.status = new
-    project.deadline = deadline
+async def enter(work: Work, project: Project, decided: Decision) -> None:
+    """Let the project be as was decided, with a line in its history; data is not removed by this."""
+    effects = decided.rule.effects
+    project.status = decided.rule.to
+    project.deadline = decided.deadline
+    if Effect.USES_ONE_UP in effects:
+        project.times_expired += 1
+    if Effect.ENDS_UPLOADS in effects:
+        await grants.withdraw_uploads(work, project)
     projects.touch(work, project)
+    write_entry(work, project, decided.rule.to, decided.deadline)
+
+
+def write_entry(work: Work, project: Project, new: Status, deadline: datetime | None) -> None:
+    """Add a line to the project's history."""
     work.session.add(StatusEntry(project_id=project.id, status=new, deadline=deadline, at=work.now))
+
+
+def past_of(project: Project) -> Past:
+    """Return what rules ask of the project."""
+    return Past(
+        status=project.status,
+        ever_available=project.ever_available,
+        times_expired=project.times_expired,
+        deadline=project.deadline,
+        data_kept=project.purge_after is not None and project.ending is None,
+    )
+
+
+def _day(deadline: datetime | None) -> str | None:
+    return None if deadline is None else deadline.isoformat()

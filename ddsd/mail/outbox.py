@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import delete
+from sqlalchemy import delete, exists, func, or_, update
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from ddsd.access import Action, System, require
 from ddsd.errors import MailRefused, MailUnavailable, NotFound
 from ddsd.jobs import queue
-from ddsd.mail.port import Letter
+from ddsd.mail.port import Attachment, Letter
 from ddsd.mail.render import Rendered, common_facts, render
 from ddsd.mail.tables import Mail, MailState
 from ddsd.work import Services, Work, reading, transaction
@@ -29,6 +30,7 @@ from ddsd.work import Services, Work, reading, transaction
 SEND_MAIL: Final = "send_mail"
 KEEP_MAILS: Final = timedelta(days=90)
 _LONGEST_HOST: Final = 80
+_DELIVERED: Final = (MailState.SENT, MailState.KEPT)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ async def write(
     *,
     secret: bool = False,
     at_once: bool = False,
+    attachments: Sequence[Attachment] = (),
     **facts: str,
 ) -> Mail:
     """Write a letter in this transaction; it leaves by a job once that is committed.
@@ -74,7 +77,8 @@ async def write(
         recipient: a mail address, as the account has it.
         secret: the letter has a code or a link in it that lets its reader in.
         at_once: no job: the caller calls :func:`send_now` after the commit.
-        facts: what the templates ask for.
+        attachments: tables to go with it.
+        facts: what the templates ask for. A letter that is told a ``public_id`` is about that project.
 
     Raises:
         jinja2.TemplateError: there is no such kind, or a fact is missing.
@@ -85,8 +89,9 @@ async def write(
     mail = Mail(
         kind=kind,
         recipient=recipient,
+        about=facts.get("public_id", ""),
         subject=rendered.subject,
-        body=_seal(services, rendered, message_id),
+        body=_seal(services, rendered, attachments, message_id),
         secret=secret,
         message_id=message_id,
         state=MailState.QUEUED if services.post.sends else MailState.KEPT,
@@ -169,14 +174,51 @@ async def show(work: Work, mail_id: int) -> LetterView:
     withheld = _why_withheld(mail, sends=work.services.post.sends)
     if withheld or mail.body is None:
         return LetterView(_envelope(mail), "", "", withheld)
-    rendered = _unseal(work.services, mail, mail.body)
-    return LetterView(_envelope(mail), rendered.text, rendered.html, "")
+    letter = _unseal(work.services, mail, mail.body)
+    return LetterView(_envelope(mail), letter.text, letter.html, "")
+
+
+async def undelivered(work: Work, public_ids: Iterable[str]) -> Mapping[str, int]:
+    """Return, by project, how many letters about it have not left, nor any later one to the same recipient.
+
+    Whoever sends no mail at all (``mail.kind`` ``outbox``) has delivered by keeping it.
+    """
+    later = aliased(Mail)
+    made_good = exists().where(
+        col(later.about) == col(Mail.about),
+        col(later.recipient) == col(Mail.recipient),
+        col(later.id) > col(Mail.id),
+        col(later.state).in_(_DELIVERED),
+    )
+    found = await work.session.execute(
+        select(Mail.about, func.count())
+        .where(
+            col(Mail.about).in_(list(public_ids)),
+            col(Mail.state).not_in(_DELIVERED),
+            ~made_good,
+        )
+        .group_by(col(Mail.about))
+    )
+    return {str(about): int(number) for about, number in found}
+
+
+async def nothing_waits_for(work: Work, public_id: str) -> None:
+    """Note that the project is over: its letters need not be delivered for anything any more."""
+    await work.session.execute(update(Mail).where(col(Mail.about) == public_id).values(about=""))
 
 
 async def forget_old(work: Work) -> int:
-    """Remove letters written more than :data:`KEEP_MAILS` ago, whatever became of them; return how many."""
+    """Remove letters written more than :data:`KEEP_MAILS` ago; return how many.
+
+    Undelivered ones about a project stay while it lives: its data is not removed because they were forgotten.
+    """
     gone = await work.session.scalars(
-        delete(Mail).where(col(Mail.created_at) < work.now - KEEP_MAILS).returning(col(Mail.id))
+        delete(Mail)
+        .where(
+            col(Mail.created_at) < work.now - KEEP_MAILS,
+            or_(col(Mail.state).in_(_DELIVERED), col(Mail.about) == ""),
+        )
+        .returning(col(Mail.id))
     )
     return len(gone.all())
 
@@ -202,9 +244,7 @@ async def _find(services: Services, mail_id: int) -> Mail | None:
 async def _send(services: Services, mail: Mail) -> None:
     if mail.body is None or mail.state in {MailState.SENT, MailState.KEPT}:
         return
-    rendered = _unseal(services, mail, mail.body)
-    letter = Letter(mail.recipient, mail.subject, rendered.text, rendered.html, mail.message_id)
-    await services.post.send(letter)
+    await services.post.send(_unseal(services, mail, mail.body))
     await _note_success(services, mail.id)
 
 
@@ -229,15 +269,22 @@ async def _note_failure(services: Services, mail_id: int, why: str, *, final: bo
             mail.state = MailState.FAILED
 
 
-def _seal(services: Services, rendered: Rendered, message_id: str) -> bytes:
-    body = json.dumps({"text": rendered.text, "html": rendered.html}).encode()
+def _seal(
+    services: Services, rendered: Rendered, attachments: Sequence[Attachment], message_id: str
+) -> bytes:
+    parts = {"text": rendered.text, "html": rendered.html}
+    attached = [[one.name, one.csv] for one in attachments]
+    body = json.dumps(parts | {"attachments": attached} if attached else parts).encode()
     return services.instance_key.seal(body, _purpose(message_id))
 
 
-def _unseal(services: Services, mail: Mail, body: bytes) -> Rendered:
+def _unseal(services: Services, mail: Mail, body: bytes) -> Letter:
     opened = services.instance_key.open(body, _purpose(mail.message_id))
-    parts: dict[str, str] = json.loads(opened.reveal())
-    return Rendered(mail.subject, parts["text"], parts["html"])
+    parts = json.loads(opened.reveal())
+    attached = tuple(Attachment(name, csv) for name, csv in parts.get("attachments", []))
+    return Letter(
+        mail.recipient, mail.subject, parts["text"], parts["html"], mail.message_id, attached
+    )
 
 
 def _purpose(message_id: str) -> str:

@@ -7,6 +7,14 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
+class Attachment:
+    """A table that goes with a letter, as CSV (RFC 4180). ``name`` is a file's, ASCII, without a path."""
+
+    name: str
+    csv: str
+
+
+@dataclass(frozen=True)
 class Letter:
     """A rendered letter. ``text`` is required, ``html`` may be empty. ``message_id`` stays the same over retries."""
 
@@ -15,6 +23,7 @@ class Letter:
     text: str
     html: str
     message_id: str
+    attachments: tuple[Attachment, ...] = ()
 
 
 class MailTransport(Protocol):

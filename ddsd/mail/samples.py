@@ -31,6 +31,11 @@ SAMPLES: Final[Mapping[str, Mapping[str, str]]] = {
         "unit_contact": "genomics@example.org",
         "deadline": "2026-11-29 23:59:59 UTC",
     },
+    "project_archived": {
+        "title": "Fern genome",
+        "public_id": "unit00001",
+        "until": "2026-12-06 00:01 UTC",
+    },
     "recovery_kit": {
         "happened": "A recovery kit was made",
         "unit": "Genomics Unit",
@@ -46,6 +51,9 @@ SAMPLES: Final[Mapping[str, Mapping[str, str]]] = {
         "projects": "unit00001, unit00002",
     },
     "reset_password": {"link": f"/reset-password#{_CODE}", "hours": "1", "username": "kim"},
+    "confirm_email": {"link": f"/confirm-email#{_CODE}", "hours": "1", "username": "kim"},
+    "email_taken": {"email": "kim@example.org", "username": "kim"},
+    "email_changed": {"email": "kim@new.example.org", "username": "kim"},
     "access_lost_admin": {"name": "Kim Sample", "email": "kim@example.org"},
     "password_changed": {"username": "kim"},
     "second_factor_changed": {"username": "kim", "now": "an authenticator app"},

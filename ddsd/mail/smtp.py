@@ -158,6 +158,8 @@ async def _part(server: aiosmtplib.SMTP) -> None:
 def compose(letter: Letter, sender: Sender) -> bytes:
     """Return the letter as it goes over the wire: 7 bit, ``multipart/alternative`` where there is HTML.
 
+    What is attached comes after that, in a ``multipart/mixed``.
+
     Only an address with a local part outside ASCII is written as it is, in UTF-8 (RFC 6532).
 
     Raises:
@@ -167,6 +169,8 @@ def compose(letter: Letter, sender: Sender) -> bytes:
     message.set_content(letter.text)
     if letter.html:
         message.add_alternative(letter.html, subtype="html")
+    for one in letter.attachments:
+        message.add_attachment(one.csv, subtype="csv", filename=one.name)
     # Raw: the policy's own folding loses spaces of encoded words, and it decodes "=?utf-8?q?=0A…?=" in a title.
     message.set_raw("Subject", _header_text("Subject", letter.subject))
     message.set_raw("From", sender.header)

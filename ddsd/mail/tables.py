@@ -22,13 +22,17 @@ class MailState(StrEnum):
 
 
 class Mail(Table, table=True):
-    """A letter. ``body`` is sealed under the instance key and, if ``secret``, gone once the letter has left."""
+    """A letter. ``body`` is sealed under the instance key and, if ``secret``, gone once the letter has left.
+
+    ``about`` is the public id of the project it tells of, if it tells of one: see :func:`outbox.undelivered`.
+    """
 
     __tablename__ = "mails"
 
     id: int = Field(default=None, primary_key=True)
     kind: str = Field(max_length=40)
     recipient: str = Field(max_length=254, index=True)
+    about: str = Field(default="", max_length=60, index=True)
     subject: str
     body: bytes | None = Field(default=None, sa_type=LargeBinary)
     secret: bool = Field(default=False)

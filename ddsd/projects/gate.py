@@ -77,8 +77,23 @@ def require_in_progress(project: Project) -> None:
     Raises:
         WrongStatus: the project is not In Progress.
     """
-    if project.status is not Status.IN_PROGRESS:
+    if project.status is not Status.IN_PROGRESS or project.ending is not None:
         raise WrongStatus("Project not in right status to upload/modify files.")
+
+
+def require_removable(project: Project) -> None:
+    """Refuse unless files may be removed now: In Progress, and never released (wire contract, section 6).
+
+    Raises:
+        WrongStatus: they may not.
+    """
+    if project.status is not Status.IN_PROGRESS or project.ending is not None:
+        raise WrongStatus("Project Status prevents files from being deleted.")
+    if project.ever_available:
+        raise WrongStatus(
+            "Existing project contents cannot be deleted since the project has been previously "
+            "made available to recipients."
+        )
 
 
 def require_listable(project: Project, member: Member) -> None:
@@ -86,7 +101,13 @@ def require_listable(project: Project, member: Member) -> None:
 
     Raises:
         Forbidden: the project is In Progress, and they are no unit user.
+        WrongStatus: the project was archived, and only waits for its data to be removed.
     """
+    if project.purge_after is not None:
+        raise WrongStatus(
+            f"The project {project.public_id} has been archived. "
+            "Until its data is removed, a unit admin can ask the operator to restore it."
+        )
     if project.status is Status.IN_PROGRESS and not member.is_unit_user:
         raise Forbidden(
             "The project status must be 'Available'. Please wait for unit to release the data."
@@ -100,7 +121,9 @@ def require_downloadable(project: Project, member: Member) -> None:
         WrongStatus: it may not.
     """
     in_preparation = project.status is Status.IN_PROGRESS and member.is_unit_user
-    if project.status is not Status.AVAILABLE and not in_preparation:
+    if project.ending is not None or (
+        project.status is not Status.AVAILABLE and not in_preparation
+    ):
         raise WrongStatus("Current Project status limits file download.")
 
 

@@ -29,6 +29,8 @@ class ProjectRow:
     bytes_stored: int
     bytes_original: int
     created_at: datetime
+    ending: str = ""
+    purge_after: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,11 @@ async def listing(work: Work, unit_public_id: str | None = None) -> list[Project
     found = (await work.session.execute(query)).all()
     if not found and unit_public_id is not None:
         await require_unit(work, unit_public_id)
-    return [_row(one, unit_name) for one, unit_name in found]
+    return [row(one, unit_name) for one, unit_name in found]
 
 
-def _row(project: Project, unit_public_id: str) -> ProjectRow:
+def row(project: Project, unit_public_id: str) -> ProjectRow:
+    """Return a project as it is listed."""
     return ProjectRow(
         public_id=project.public_id,
         unit_public_id=unit_public_id,
@@ -95,6 +98,8 @@ def _row(project: Project, unit_public_id: str) -> ProjectRow:
         bytes_stored=project.bytes_stored,
         bytes_original=project.bytes_original,
         created_at=project.created_at,
+        ending=project.ending.value if project.ending else "",
+        purge_after=project.purge_after,
     )
 
 

@@ -42,6 +42,18 @@ class _Place:
     owner: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Alive:
+    """Of an invite what a list needs: there may be ten thousand, and the rest of each row is large."""
+
+    id: int
+    email: str
+    role: Role
+    unit_id: int | None
+    created_at: datetime
+    unit: str | None
+
+
 async def listing(work: Work) -> Sequence[Waiting]:
     """Return the invites the caller may see, oldest first; those that have expired are gone.
 
@@ -54,17 +66,16 @@ async def listing(work: Work) -> Sequence[Waiting]:
     member = require_member(work.actor, Action.LIST_INVITES)
     visible = await _visible_projects(work, member)
     places = await _places(work, visible)
-    found = await _alive(work)
     return [
         Waiting(
             invite.email,
             invite.role,
             any(place.owner for place in places[invite.id]),
             [place.project for place in places[invite.id]],
-            unit,
+            invite.unit,
             invite.created_at,
         )
-        for invite, unit in found
+        for invite in await _alive(work)
         if _is_shown(member, invite, places)
     ]
 
@@ -131,18 +142,25 @@ async def _places(work: Work, visible: ColumnElement[bool]) -> Mapping[int, Sequ
     return places
 
 
-async def _alive(work: Work) -> Iterable[tuple[Invite, str | None]]:
+async def _alive(work: Work) -> Iterable[_Alive]:
     invited, units = Invite.columns(), Unit.columns()
     found = await work.session.execute(
-        select(Invite, units.name)
+        select(
+            invited.id,
+            invited.email,
+            invited.role,
+            invited.unit_id,
+            invited.created_at,
+            units.name,
+        )
         .outerjoin(Unit, units.id == invited.unit_id)
         .where(invited.expires_at > work.now)
         .order_by(invited.id)
     )
-    return [(invite, unit) for invite, unit in found]
+    return [_Alive(*row) for row in found]
 
 
-def _is_shown(member: Member, invite: Invite, places: Mapping[int, Sequence[_Place]]) -> bool:
+def _is_shown(member: Member, invite: _Alive, places: Mapping[int, Sequence[_Place]]) -> bool:
     if member.role is Role.SUPER_ADMIN:
         return True
     if invite.role in UNIT_ROLES:

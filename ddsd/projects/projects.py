@@ -17,6 +17,7 @@ from ddsd.keys import service as keys
 from ddsd.keys.hierarchy import KeyPair
 from ddsd.keys.service import Holder
 from ddsd.keys.tables import KeyWrap, RecoveryKit
+from ddsd.projects import quota
 from ddsd.projects.gate import require_in_progress
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Membership, Project, StatusEntry
@@ -88,9 +89,11 @@ async def create(work: Work, fields: ProjectFields) -> Created:
 
     Raises:
         Forbidden: the caller may not make projects.
+        QuotaExceeded: the unit's quota is enforced and used up.
     """
     member = require_member(work.actor, Action.CREATE_PROJECT)
     unit = await _next_number(work, member)
+    await quota.require_room(work, unit.id, 0)
     public_id = f"{unit.internal_ref}{unit.project_counter:05d}"
     pair = keys.new_project_pair()
     project = Project(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import select
@@ -28,8 +28,9 @@ from ddsd.projects.projects import people_of
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
 from ddsd.units.tables import Unit
+from ddsd.users import limits
 from ddsd.users.tables import User, UserEmail
-from ddsd.work import Work
+from ddsd.work import Services, Work
 
 _MADE: Final = "A recovery kit was made"
 _ROTATED: Final = "The recovery kit was replaced by a new one"
@@ -179,6 +180,23 @@ async def complete(work: Work, unlocked: Unlocked) -> KitView:
     if shared.wraps:
         await _tell(work, unit, _MORE, _KEEP)
     return await _view(work, kit)
+
+
+async def spend_try(services: Services, member: Member) -> None:
+    """Count one try at the words of a kit.
+
+    Raises:
+        TooManyRequests: too many by this person.
+    """
+    await limits.spend(
+        services,
+        limits.Budget(
+            ("kit", member.uid),
+            services.settings.security.logins_per_hour,
+            timedelta(hours=1),
+            "Too many words were tried. Please check the paper, and try again later.",
+        ),
+    )
 
 
 async def restore(work: Work, words: SecretText, *, everyone: bool = False) -> Restored:

@@ -8,18 +8,45 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlmodel import Field
 
 from ddsd.db.base import Table
 from ddsd.db.types import EnumText, UtcDateTime
-from ddsd.projects.status import Status
+from ddsd.projects.status import Status, Verb
 
 
 class Project(Table, table=True):
-    """A delivery. ``status`` repeats the newest :class:`StatusEntry`, in the same transaction."""
+    """A delivery. ``status`` repeats the newest :class:`StatusEntry`, in the same transaction.
+
+    ``ending`` is the verb whose slow part is not over: the data is being removed. ``purge_after`` is set while an
+    archived project still has its data: until then it can be restored.
+    ``usage_closed_at`` is when nothing more was left to be counted of it: see :mod:`ddsd.usage.monthly`.
+    """
 
     __tablename__ = "projects"
+    __table_args__ = (
+        # What the night looks for: it must not cost more with every project that ever was.
+        Index(None, "status", "deadline"),
+        Index(
+            "ix_projects_ending",
+            "ending",
+            sqlite_where=text("ending IS NOT NULL"),
+            postgresql_where=text("ending IS NOT NULL"),
+        ),
+        Index(
+            "ix_projects_purge_after",
+            "purge_after",
+            sqlite_where=text("purge_after IS NOT NULL"),
+            postgresql_where=text("purge_after IS NOT NULL"),
+        ),
+        Index(
+            "ix_projects_usage_open",
+            "unit_id",
+            sqlite_where=text("usage_closed_at IS NULL"),
+            postgresql_where=text("usage_closed_at IS NULL"),
+        ),
+    )
 
     id: int = Field(default=None, primary_key=True)
     public_id: str = Field(max_length=60, unique=True)
@@ -33,11 +60,14 @@ class Project(Table, table=True):
     deadline: datetime | None = Field(default=None, sa_type=UtcDateTime)
     released_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     times_expired: int = Field(default=0)
+    ending: Verb | None = Field(default=None, sa_type=EnumText(Verb))
+    purge_after: datetime | None = Field(default=None, sa_type=UtcDateTime)
     active: bool = Field(default=True)
     public_key: bytes | None = Field(default=None, sa_type=LargeBinary)
     file_count: int = Field(default=0, sa_type=BigInteger)
     bytes_stored: int = Field(default=0, sa_type=BigInteger)
     bytes_original: int = Field(default=0, sa_type=BigInteger)
+    usage_closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_by: int | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")
     updated_by: int | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")
     created_at: datetime = Field(sa_type=UtcDateTime)

@@ -23,22 +23,29 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import IO
 
 import ddsd
 from ddsd.clock import Clock, SystemClock
-from ddsd.errors import ConfigurationError, StoreUnavailable
+from ddsd.errors import ConfigurationError, StoreObjectMissing, StoreUnavailable
 from ddsd.storage import leash
 from ddsd.storage.children import Child, Program
 from ddsd.storage.gate import RESERVED_PREFIX
 from ddsd.storage.keyfile import read_keys, write_keys
-from ddsd.storage.port import May, ScopedKey, expiry, new_access_key, new_secret_key
+from ddsd.storage.port import (
+    May,
+    OpenUpload,
+    ScopedKey,
+    expiry,
+    new_access_key,
+    new_secret_key,
+)
 from ddsd.storage.s3 import Account, S3Objects
 
 _OLDEST_RCLONE = (1, 75, 2)
@@ -167,6 +174,21 @@ class EmbeddedStore(S3Objects):
             await self.remove_objects(bucket, await asyncio.to_thread(_unfinished, path))
             await asyncio.to_thread(_remove_unfinished, path)
         await super().remove_bucket(bucket)
+
+    async def list_uploads(self, bucket: str) -> AsyncIterator[OpenUpload]:
+        """See ``ObjectStore.list_uploads``: rclone's own files, by the last byte that came."""
+        if not await self.bucket_exists(bucket):
+            raise StoreObjectMissing(f"The object store has no bucket {bucket}.")
+        path = self._directory / "objects" / bucket
+        for upload in await asyncio.to_thread(_open_uploads, path):
+            yield upload
+
+    async def abort_upload(self, bucket: str, upload: OpenUpload) -> None:
+        """See ``ObjectStore.abort_upload``."""
+        # rclone forgets an upload in progress when told to delete it, but leaves its file.
+        await self.remove_objects(bucket, [upload.key])
+        file = self._directory / "objects" / bucket / upload.key
+        await asyncio.to_thread(file.unlink, missing_ok=True)
 
     async def _holds_objects(self, bucket: str) -> bool:
         async for _ in self.list_objects(bucket):
@@ -350,6 +372,15 @@ def _unfinished(objects: Path) -> tuple[str, ...]:
         for name in names
         if name.startswith(RESERVED_PREFIX)
     )
+
+
+def _open_uploads(bucket: Path) -> list[OpenUpload]:
+    found = []
+    for key in _unfinished(bucket):
+        with suppress(FileNotFoundError):  # completed in this moment
+            touched_at = datetime.fromtimestamp((bucket / key).stat().st_mtime, UTC)
+            found.append(OpenUpload(key, key, touched_at))
+    return found
 
 
 def _locked(path: Path) -> IO[str]:

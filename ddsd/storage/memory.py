@@ -15,6 +15,7 @@ from ddsd.storage.port import (
     LONGEST_SIGNATURE,
     DownloadSigner,
     May,
+    OpenUpload,
     RemovalFailure,
     ScopedKey,
     StoredObject,
@@ -31,8 +32,10 @@ class MemoryStore:
         self.region = region
         self.away = False
         self.buckets: dict[str, dict[str, bytes]] = {}
+        self.uploads: dict[str, list[OpenUpload]] = {}
         self.keys: dict[str, ScopedKey] = {}
         self._clock = clock or SystemClock()
+        self._stored_at: dict[tuple[str, str], datetime] = {}
 
     @property
     def public_endpoint(self) -> str:
@@ -66,20 +69,22 @@ class MemoryStore:
         if self._reach().get(bucket):
             raise StoreRefused(f"The bucket {bucket} is not empty.")
         self.buckets.pop(bucket, None)
+        self.uploads.pop(bucket, None)
 
     async def stat(self, bucket: str, key: str) -> StoredObject | None:
         """See ``ObjectStore.stat``."""
         content = self._reach().get(bucket, {}).get(key)
-        return None if content is None else _stored(key, content)
+        return None if content is None else self._stored(bucket, key, content)
 
     async def list_objects(self, bucket: str) -> AsyncIterator[StoredObject]:
         """See ``ObjectStore.list_objects``."""
         for key, content in sorted(self._contents(bucket).items()):
-            yield _stored(key, content)
+            yield self._stored(bucket, key, content)
 
     async def put(self, bucket: str, key: str, content: bytes) -> None:
         """See ``ObjectStore.put``."""
         self._contents(bucket)[key] = content
+        self._stored_at[bucket, key] = self._clock.now()
 
     async def get(self, bucket: str, key: str) -> bytes:
         """See ``ObjectStore.get``."""
@@ -94,6 +99,18 @@ class MemoryStore:
         for key in keys:
             contents.pop(key, None)
         return ()
+
+    async def list_uploads(self, bucket: str) -> AsyncIterator[OpenUpload]:
+        """See ``ObjectStore.list_uploads``: what a test has put into ``uploads``."""
+        self._contents(bucket)
+        for upload in tuple(self.uploads.get(bucket, ())):
+            yield upload
+
+    async def abort_upload(self, bucket: str, upload: OpenUpload) -> None:
+        """See ``ObjectStore.abort_upload``."""
+        self._reach()
+        if upload in self.uploads.get(bucket, ()):
+            self.uploads[bucket].remove(upload)
 
     async def issue_upload_key(self, bucket: str, lifetime: timedelta) -> ScopedKey:
         """See ``ObjectStore.issue_upload_key``."""
@@ -112,6 +129,11 @@ class MemoryStore:
     def download_signer(self, key: ScopedKey) -> DownloadSigner:
         """See ``ObjectStore.download_signer``."""
         return _OpaqueLinks(key.access_key)
+
+    def _stored(self, bucket: str, key: str, content: bytes) -> StoredObject:
+        etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        stored_at = self._stored_at.get((bucket, key), self._clock.now())
+        return StoredObject(key, len(content), etag, stored_at)
 
     def _issue(self, may: May, bucket: str | None, expires_at: datetime | None) -> ScopedKey:
         self._reach()
@@ -141,7 +163,3 @@ class _OpaqueLinks:
             raise ValueError(f"a link can be valid for 1 second to 7 days, not for {expires}")
         until = int((now + expires).timestamp())
         return f"memory://{bucket}/{object_key}?key={self._access_key}&until={until}"
-
-
-def _stored(key: str, content: bytes) -> StoredObject:
-    return StoredObject(key, len(content), hashlib.md5(content, usedforsecurity=False).hexdigest())

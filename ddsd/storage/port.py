@@ -54,11 +54,15 @@ class ScopedKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """One object. ``etag`` has no quotes and is empty where the store does not tell it."""
+    """One object. ``etag`` has no quotes and is empty where the store does not tell it.
+
+    ``stored_at`` is aware, by the store's clock.
+    """
 
     key: str
     size_bytes: int
     etag: str
+    stored_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,19 @@ class RemovalFailure:
 
     key: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """An upload in parts that is neither completed nor aborted. It takes room and is no object.
+
+    ``key`` is what it is to become, or the store's own name for it; ``touched_at`` is aware, by the store's clock:
+    when it began, or its last part where the store tells that.
+    """
+
+    key: str
+    upload_id: str
+    touched_at: datetime
 
 
 class DownloadSigner(Protocol):
@@ -152,6 +169,17 @@ class ObjectStore(Protocol):
 
     async def remove_objects(self, bucket: str, keys: Iterable[str]) -> tuple[RemovalFailure, ...]:
         """Remove the objects, 1000 a call, and return those that stayed; missing ones are fine."""
+        ...
+
+    def list_uploads(self, bucket: str) -> AsyncIterator[OpenUpload]:
+        """Yield the uploads in parts that are open in the bucket, as far as the store tells them.
+
+        MinIO tells only those begun since it was started, and ends abandoned ones by itself.
+        """
+        ...
+
+    async def abort_upload(self, bucket: str, upload: OpenUpload) -> None:
+        """End an upload in parts and free its room; one that is gone already is fine."""
         ...
 
     async def issue_upload_key(self, bucket: str, lifetime: timedelta) -> ScopedKey:

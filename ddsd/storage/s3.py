@@ -12,6 +12,7 @@ import io
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +26,13 @@ from minio.error import InvalidResponseError, S3Error, ServerError
 
 from ddsd.errors import DdsError, StoreObjectMissing, StoreRefused, StoreUnavailable
 from ddsd.secret import SecretText
-from ddsd.storage.port import DownloadSigner, RemovalFailure, ScopedKey, StoredObject
+from ddsd.storage.port import (
+    DownloadSigner,
+    OpenUpload,
+    RemovalFailure,
+    ScopedKey,
+    StoredObject,
+)
 from ddsd.storage.sigv4 import LinkSigner, host_of
 
 _T = TypeVar("_T")
@@ -162,6 +169,25 @@ class S3Objects:
         """See ``ObjectStore.remove_objects``."""
         return await self._call(_remove, self._open().client, bucket, tuple(keys))
 
+    async def list_uploads(self, bucket: str) -> AsyncIterator[OpenUpload]:
+        """See ``ObjectStore.list_uploads``; one call to the store per 1000."""
+        client, after = self._open().client, _Page((), None, None)
+        while True:
+            after = await self._call(_uploads, client, bucket, after)
+            for one in after.uploads:
+                yield one
+            if after.key_marker is None:
+                return
+
+    async def abort_upload(self, bucket: str, upload: OpenUpload) -> None:
+        """See ``ObjectStore.abort_upload``."""
+        client = self._open().client
+        try:
+            # minio-py has no other way to it.
+            await self._call(client._abort_multipart_upload, bucket, upload.key, upload.upload_id)
+        except StoreObjectMissing:
+            return
+
     def download_signer(self, key: ScopedKey) -> DownloadSigner:
         """See ``ObjectStore.download_signer``."""
         return LinkSigner(self.public_endpoint, self.region, key)
@@ -255,4 +281,31 @@ def _remove(client: Minio, bucket: str, keys: tuple[str, ...]) -> tuple[RemovalF
 
 
 def _stored(found: Object) -> StoredObject:
-    return StoredObject(found.object_name or "", found.size or 0, found.etag or "")
+    return StoredObject(
+        found.object_name or "",
+        found.size or 0,
+        found.etag or "",
+        found.last_modified or datetime.now(UTC),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """One answer about open uploads, and where the next begins; without a ``key_marker`` it was the last."""
+
+    uploads: tuple[OpenUpload, ...]
+    key_marker: str | None
+    id_marker: str | None
+
+
+def _uploads(client: Minio, bucket: str, after: _Page) -> _Page:
+    found = client._list_multipart_uploads(
+        bucket, key_marker=after.key_marker, upload_id_marker=after.id_marker
+    )
+    uploads = tuple(
+        OpenUpload(one.object_name, one.upload_id or "", one.initiated_time or datetime.now(UTC))
+        for one in found.uploads
+    )
+    if not found.is_truncated or not uploads:
+        return _Page(uploads, None, None)
+    return _Page(uploads, found.next_key_marker, found.next_upload_id_marker)

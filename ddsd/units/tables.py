@@ -12,7 +12,13 @@ from ddsd.db.types import UtcDateTime
 
 
 class Unit(Table, table=True):
-    """A facility that delivers. ``quota_bytes`` 0 means none; ``warning_level`` is a fraction of it."""
+    """A facility that delivers.
+
+    ``quota_bytes`` 0 means none; ``warning_level`` is a fraction of it. With ``quota_enforced`` what goes
+    over the quota is refused, else there are only warnings. ``quota_warned_at`` is when the unit was told that it
+    had come over the level; empty again once it is below.
+    ``undo_days`` is how long a project archived by its deadline can be restored; 0: not at all.
+    """
 
     __tablename__ = "units"
 
@@ -25,6 +31,9 @@ class Unit(Table, table=True):
     project_counter: int = Field(default=0)
     days_in_available: int = Field(default=90)
     days_in_expired: int = Field(default=30)
+    undo_days: int = Field(default=7)
     quota_bytes: int = Field(default=0, sa_type=BigInteger)
     warning_level: float = Field(default=0.8)
+    quota_enforced: bool = Field(default=True)
+    quota_warned_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)

@@ -1,4 +1,4 @@
-"""Making and listing units.
+"""Making, changing and listing units.
 
 Invariant: every name a unit's projects and buckets will ever get from it is one that an object store accepts.
 """
@@ -6,16 +6,18 @@ Invariant: every name a unit's projects and buckets will ever get from it is one
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.exc import IntegrityError
 
+from ddsd.access import Action, require
 from ddsd.audit import trail
-from ddsd.errors import AlreadyExists, InvalidFields
+from ddsd.errors import AlreadyExists, InvalidFields, NotFound
 from ddsd.units.tables import Unit
 from ddsd.work import Work
 
@@ -46,7 +48,31 @@ class UnitRow:
     days_in_expired: int
     quota_bytes: int
     warning_level: float
+    quota_enforced: bool
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to become of a unit; ``None`` leaves it as it is. The limits are those of :func:`create`."""
+
+    name: str | None = None
+    external_display_name: str | None = None
+    contact_email: str | None = None
+    days_in_available: int | None = None
+    days_in_expired: int | None = None
+    quota_bytes: int | None = None
+    warning_level: float | None = None
+    quota_enforced: bool | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a field of a unit was, and what it is now or would be."""
+
+    field: str
+    before: str | float
+    after: str | float
 
 
 async def create(
@@ -61,6 +87,7 @@ async def create(
     days_in_expired: int = MAX_DAYS_EXPIRED,
     quota_bytes: int = 0,
     warning_level: float = 0.8,
+    quota_enforced: bool = True,
 ) -> Unit:
     """Add a unit.
 
@@ -76,6 +103,7 @@ async def create(
         days_in_expired: 1 to 30, likewise.
         quota_bytes: 0 means none.
         warning_level: fraction of the quota, over 0 and at most 1.
+        quota_enforced: refuse what goes over the quota; else only warn.
 
     Raises:
         InvalidFields: what does not fit, every field at once.
@@ -91,6 +119,7 @@ async def create(
         days_in_expired=days_in_expired,
         quota_bytes=quota_bytes,
         warning_level=warning_level,
+        quota_enforced=quota_enforced,
         created_at=work.now,
     )
     _check(unit)
@@ -102,6 +131,49 @@ async def create(
         raise AlreadyExists("Another unit took one of these names just now.") from wrong
     trail.record(work, "unit.create", unit.public_id, name=unit.name, quota_bytes=quota_bytes)
     return unit
+
+
+async def find(work: Work, public_id: str, *, for_change: bool = False) -> Unit:
+    """Return a unit; ``for_change`` locks its row until the transaction ends.
+
+    Raises:
+        NotFound: there is no such unit.
+    """
+    query = select(Unit).where(Unit.columns().public_id == public_id)
+    found = await work.session.execute(
+        query.with_for_update(key_share=True) if for_change else query
+    )
+    unit: Unit | None = found.scalar_one_or_none()
+    if unit is None:
+        raise NotFound(f"There is no unit '{public_id}'. See: ddsctl unit ls", unit=public_id)
+    return unit
+
+
+async def update(work: Work, public_id: str, wanted: Wanted, *, dry_run: bool) -> list[Change]:
+    """Change a unit; return what that changes. Its public ID and internal reference are for good.
+
+    Projects keep the deadlines they have. With ``dry_run`` everything is checked and nothing changed.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+        NotFound: there is no such unit.
+        InvalidFields: what does not fit, every field at once.
+        AlreadyExists: the name is another unit's; case does not matter.
+    """
+    require(work.actor, Action.OPERATE)
+    unit = await find(work, public_id, for_change=True)
+    now, then = row(unit), _with(row(unit), wanted)
+    _check(then)
+    changes = [
+        Change(field.name, getattr(now, field.name), getattr(then, field.name))
+        for field in fields(Wanted)
+        if getattr(now, field.name) != getattr(then, field.name)
+    ]
+    if then.name.lower() != now.name.lower():
+        await _require_free(work, "name", Unit.columns().name, then.name)
+    if changes and not dry_run:
+        await _apply(work, unit, changes)
+    return changes
 
 
 async def listing(work: Work) -> list[UnitRow]:
@@ -122,11 +194,34 @@ def row(unit: Unit) -> UnitRow:
         days_in_expired=unit.days_in_expired,
         quota_bytes=unit.quota_bytes,
         warning_level=unit.warning_level,
+        quota_enforced=unit.quota_enforced,
         created_at=unit.created_at,
     )
 
 
-def _check(unit: Unit) -> None:
+def _with(now: UnitRow, wanted: Wanted) -> UnitRow:
+    given: dict[str, Any] = {
+        field.name: value.strip() if isinstance(value, str) else value
+        for field in fields(wanted)
+        if (value := getattr(wanted, field.name)) is not None
+    }
+    return replace(now, **given)
+
+
+async def _apply(work: Work, unit: Unit, changes: Sequence[Change]) -> None:
+    for change in changes:
+        setattr(unit, change.field, change.after)
+    try:
+        await work.session.flush()
+    except IntegrityError as wrong:
+        raise AlreadyExists("Another unit took this name just now.") from wrong
+    facts = {
+        one.field: str(one.after) if isinstance(one.after, float) else one.after for one in changes
+    }
+    trail.record(work, "unit.update", unit.public_id, **facts)
+
+
+def _check(unit: Unit | UnitRow) -> None:
     found = {
         "public_id": why_not_a_name(unit.public_id, MAX_PUBLIC_ID),
         "internal_ref": why_not_a_name(unit.internal_ref, MAX_INTERNAL_REF),
@@ -196,12 +291,16 @@ async def _require_new(work: Work, unit: Unit) -> None:
         ("name", columns.name, unit.name),
         ("internal reference", columns.internal_ref, unit.internal_ref),
     ):
-        other = await work.session.scalar(select(columns.public_id).where(_same(column, value)))
-        if other is not None:
-            raise AlreadyExists(
-                f"There is already a unit with the {what} '{value}': {other}. Choose another.",
-                unit=other,
-            )
+        await _require_free(work, what, column, value)
+
+
+async def _require_free(work: Work, what: str, column: ColumnElement[str], value: str) -> None:
+    other = await work.session.scalar(select(Unit.columns().public_id).where(_same(column, value)))
+    if other is not None:
+        raise AlreadyExists(
+            f"There is already a unit with the {what} '{value}': {other}. Choose another.",
+            unit=other,
+        )
 
 
 def _same(column: ColumnElement[str], value: str) -> ColumnElement[bool]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.exc import IntegrityError
@@ -75,13 +76,34 @@ async def create(
     return await _with_link(work, user, address)
 
 
-async def listing(
-    work: Work, unit_public_id: str | None = None
-) -> Sequence[tuple[User, str, str | None]]:
-    """Return accounts with their primary address and their unit's public id, by username."""
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An account as a list shows it; ``email`` is the primary address."""
+
+    username: str
+    name: str
+    email: str
+    role: Role
+    unit_public_id: str | None
+    active: bool
+    has_password: bool
+    created_at: datetime
+
+
+async def listing(work: Work, unit_public_id: str | None = None) -> Sequence[Listed]:
+    """Return accounts by username. One query, and no more of each row than is shown: there may be ten thousand."""
     users, emails, units = User.columns(), UserEmail.columns(), Unit.columns()
     query = (
-        select(User, emails.email, units.public_id)
+        select(
+            users.username,
+            users.name,
+            emails.email,
+            users.role,
+            units.public_id,
+            users.active,
+            users.auth_verifier.is_not(None),
+            users.created_at,
+        )
         .join(UserEmail, (emails.user_id == users.id) & emails.is_primary)
         .outerjoin(Unit, units.id == users.unit_id)
         .order_by(users.username)
@@ -89,7 +111,7 @@ async def listing(
     if unit_public_id is not None:
         query = query.where(units.public_id == unit_public_id)
     found = await work.session.execute(query)
-    return [(user, email, unit) for user, email, unit in found]
+    return [Listed(*row) for row in found]
 
 
 async def find(work: Work, username: str) -> User:
@@ -134,8 +156,8 @@ async def new_link(work: Work, user: User) -> NewAccount:
 class Details:
     """What an operator may know of an account beside its row. ``projects`` counts the keys it holds."""
 
+    listed: Listed
     emails: Sequence[str]
-    unit_public_id: str | None
     passkeys: int
     recovery_codes: int
     projects: int
@@ -149,16 +171,39 @@ async def details(work: Work, user: User) -> Details:
     """
     require(work.actor, Action.OPERATE)
     unit = await work.session.get(Unit, user.unit_id) if user.unit_id else None
-    codes = RecoveryCode.columns()
+    codes, emails = RecoveryCode.columns(), await emails_of(work, user.id)
     return Details(
-        emails=await emails_of(work, user.id),
-        unit_public_id=unit.public_id if unit else None,
+        listed=Listed(
+            user.username,
+            user.name,
+            emails[0],
+            user.role,
+            unit.public_id if unit else None,
+            user.active,
+            user.auth_verifier is not None,
+            user.created_at,
+        ),
+        emails=emails,
         passkeys=await _count(work, Passkey, Passkey.columns().user_id == user.id),
         recovery_codes=await _count(
             work, RecoveryCode, codes.user_id == user.id, codes.used_at.is_(None)
         ),
         projects=len(await keys.held_projects(work, user_id=user.id)),
     )
+
+
+async def rename(work: Work, user: User, name: str) -> None:
+    """Change how a person is shown.
+
+    Raises:
+        InvalidFields: the name cannot be used.
+    """
+    misfits = names.name_misfits(name)
+    if misfits:
+        raise InvalidFields({"name": misfits})
+    before, user.name = user.name, names.shown(name)
+    if user.name != before:
+        trail.record(work, "user.rename", user.username, before=before, now=user.name)
 
 
 async def emails_of(work: Work, user_id: int) -> list[str]:

@@ -60,6 +60,13 @@ async def issue_mailed(work: Work, user: User, recipient: str) -> Mail | None:
     )
 
 
+async def is_waiting(work: Work, user_id: int) -> bool:
+    """Say whether a code was mailed to the account that is still good."""
+    last = await work.session.get(OneTimeCode, user_id)
+    lifetime = timedelta(minutes=work.services.settings.security.code_minutes)
+    return last is not None and not last.used and work.now - last.issued_at < lifetime
+
+
 async def withdraw_mailed(work: Work, user_id: int) -> None:
     """Make the code that could not be mailed worthless, so that the next login mails a new one."""
     last = await work.session.get(OneTimeCode, user_id)

@@ -17,9 +17,9 @@ from ddsd.work import Work
 
 @dataclass(frozen=True)
 class Listed:
-    """Accounts with their primary addresses; ``unit`` is the name of the unit they all work for, if they do."""
+    """Accounts; ``unit`` is the name of the unit they all work for, if they do."""
 
-    people: Sequence[tuple[User, str]]
+    people: Sequence[accounts.Listed]
     unit: str | None
 
 
@@ -37,7 +37,7 @@ async def listing(work: Work, unit_public_id: str | None) -> Listed:
     member = require_member(work.actor, Action.LIST_PEOPLE)
     unit = await _unit_to_list(work, member.unit_id, unit_public_id)
     found = await accounts.listing(work, unit.public_id if unit else None)
-    return Listed([(user, email) for user, email, _ in found], unit.name if unit else None)
+    return Listed(found, unit.name if unit else None)
 
 
 async def is_taken(work: Work, username: str) -> bool:

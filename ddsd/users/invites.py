@@ -9,20 +9,25 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 from functools import partial
+from typing import Final
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
-from ddsd.access import Role
+from ddsd.access import Member, Role
 from ddsd.audit import trail
 from ddsd.db.statements import affected
 from ddsd.errors import Busy
 from ddsd.keys.hierarchy import new_key_pair, new_secret, seal_for_link
 from ddsd.mail import outbox
-from ddsd.users import links
+from ddsd.users import limits, links
 from ddsd.users.accounts import normal_email
 from ddsd.users.tables import Invite
 from ddsd.work import Work
+
+_PER_ADDRESS: Final = 5
+_DAY: Final = timedelta(days=1)
+_HOUR: Final = timedelta(hours=1)
 
 
 async def find(work: Work, email: str, *, for_change: bool = False) -> Invite | None:
@@ -65,6 +70,7 @@ async def create(
     Raises:
         InvalidInput: it is no e-mail address.
         Busy: somebody else invites the same person at this moment.
+        TooManyRequests: the caller has invited too many, or this address was invited too often.
     """
     address, secret, pair = normal_email(email), new_secret(), new_key_pair()
     uid = uuid.uuid4().hex
@@ -82,6 +88,7 @@ async def create(
         created_at=work.now,
         expires_at=work.now + timedelta(days=days),
     )
+    await limits.spend_with(work, *_budgets(work, address))
     await _make_way(work, address)
     await _add(work, invite)
     await write(
@@ -108,6 +115,26 @@ async def forget_old(work: Work) -> int:
     """Remove invites that have expired, with the keys and projects that waited for them; return how many."""
     gone = await work.session.execute(delete(Invite).where(Invite.columns().expires_at <= work.now))
     return affected(gone)
+
+
+def _budgets(work: Work, address: str) -> list[limits.Budget]:
+    """Return what an invite costs: nobody's mailbox is filled, and no account, once taken over, writes to the world."""
+    to_one = limits.Budget(
+        ("invited", address),
+        _PER_ADDRESS,
+        _DAY,
+        f"{address} was invited {_PER_ADDRESS} times today already. Ask them to look for the letter, also among spam.",
+    )
+    if not isinstance(work.actor, Member):
+        return [to_one]
+    most = work.services.settings.security.invites_per_hour
+    by_one = limits.Budget(
+        ("inviter", work.actor.uid),
+        most,
+        _HOUR,
+        f"You have sent {most} invites within an hour, which is the most. Please try again later.",
+    )
+    return [by_one, to_one]
 
 
 async def _make_way(work: Work, address: str) -> None:

@@ -1,13 +1,15 @@
 """Limits on guessing and flooding: counted in the database, so that they hold across restarts and daemons.
 
-A budget is a number of attempts in a fixed window of time for one subject. Attempts are counted in a transaction
-of their own, before the work they pay for, so that a refusal further on cannot give them back.
+A budget is a number of attempts in a fixed window of time for one subject. Guesses are counted in a transaction
+of their own, before the work they pay for, so that a refusal further on cannot give them back. What is limited because
+of its effect, as letters to strangers are, is counted together with that effect.
 """
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -58,12 +60,17 @@ async def spend(services: Services, *budgets: Budget) -> None:
     """
     async with transaction(services, Nobody()) as work:
         used = [await _count(work, budget) for budget in budgets]
-    for budget, attempts in zip(budgets, used, strict=True):
-        if attempts > budget.attempts:
-            raise TooManyRequests(
-                budget.refusal,
-                retry_after_s=_seconds_left(budget, services.clock.now()),
-            )
+    _check(services, budgets, used)
+
+
+async def spend_with(work: Work, *budgets: Budget) -> None:
+    """Count what this transaction does against each budget: what is rolled back was not done, and is not counted.
+
+    Raises:
+        TooManyRequests: one of them is used up; it says when it is full again.
+    """
+    used = [await _count(work, budget) for budget in budgets]
+    _check(work.services, budgets, used)
 
 
 async def forget_old(work: Work) -> int:
@@ -92,6 +99,15 @@ async def _count(work: Work, budget: Budget) -> int:
         .returning(table.attempts)
     )
     return int((await work.session.execute(statement)).scalar_one())
+
+
+def _check(services: Services, budgets: Sequence[Budget], used: Sequence[int]) -> None:
+    for budget, attempts in zip(budgets, used, strict=True):
+        if attempts > budget.attempts:
+            raise TooManyRequests(
+                budget.refusal,
+                retry_after_s=_seconds_left(budget, services.clock.now()),
+            )
 
 
 def _window_start(budget: Budget, now: datetime) -> int:

@@ -67,10 +67,12 @@ def spending(services: Services, kind: str, address: str) -> limits.Budget:
     )
 
 
-async def issue(work: Work, user: User, kind: LinkKind, lifetime: timedelta) -> str:
+async def issue(
+    work: Work, user: User, kind: LinkKind, lifetime: timedelta, *, email: str = ""
+) -> str:
     """Make a new link of this kind for the account and end the earlier one; return the whole address.
 
-    The page it leads to has the kind's name.
+    The page it leads to has the kind's name. ``email`` is the address that using the link proves, if that is its sense.
     """
     secret, table = new_secret(), OneTimeLink.columns()
     await work.session.execute(
@@ -81,6 +83,7 @@ async def issue(work: Work, user: User, kind: LinkKind, lifetime: timedelta) -> 
             user_id=user.id,
             kind=kind,
             secret_hash=hash_of(secret),
+            email=email,
             created_at=work.now,
             expires_at=work.now + lifetime,
         )

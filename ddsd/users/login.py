@@ -18,9 +18,9 @@ from ddsd.keys.unlocked import Unlocked, unlock_by_kek
 from ddsd.mail import outbox
 from ddsd.notices import maintenance
 from ddsd.secret import SecretText
-from ddsd.users import codes, limits, passwords, sessions
+from ddsd.users import ceremonies, codes, derivations, limits, passwords, sessions
 from ddsd.users.sessions import Caller
-from ddsd.users.tables import SecondFactor, SessionKind, User, UserEmail
+from ddsd.users.tables import Passkey, SecondFactor, SessionKind, User, UserEmail
 from ddsd.work import Services, Work, reading, transaction
 
 WRONG: Final = "Missing or incorrect credentials"
@@ -51,6 +51,8 @@ async def check_password(
 ) -> PasswordAccepted:
     """Take the first step of a login; mail a code where that is the second factor.
 
+    In a browser, somebody with a passkey is not mailed a code before they ask for one: :func:`mail_code`.
+
     Args:
         services: the process's services; this step opens its own transactions, as Argon2id must not hold one.
         username: compared exactly.
@@ -75,7 +77,7 @@ async def check_password(
         user, split = await _proven(services, username, password)
         token = await _accept(services, user, password, split, begin)
         if token is not None:
-            if user.second_factor is SecondFactor.MAIL:
+            if await _mails_unasked(services, user, kind):
                 await mail_code(services, user)
             return PasswordAccepted(token, user.second_factor)
     raise NotAuthenticated(WRONG)
@@ -217,18 +219,18 @@ async def _finish(services: Services, caller: Caller, token: str, factor: str, c
         return await sessions.complete(work, again)
 
 
-async def _account(services: Services, username: str) -> User | None:
-    async with reading(services, Nobody()) as work:
-        found = await work.session.execute(select(User).where(User.columns().username == username))
-    return found.scalar_one_or_none()
-
-
 async def _proven(
     services: Services, username: str, password: SecretText
 ) -> tuple[User, MasterSplit]:
-    """Return the account and what follows from its password. One Argon2id run, whatever is wrong."""
-    user = await _account(services, username)
-    split = await _derive(services, user, username, password)
+    """Return the account and what follows from its password. One Argon2id run, whatever is wrong.
+
+    For a name without a password it has the cost of a real account, as it has in :mod:`ddsd.users.proof`.
+    """
+    async with reading(services, Nobody()) as work:
+        user, derivation = await derivations.find(work, username)
+    if len(password) > _LONGEST_PASSWORD:
+        raise NotAuthenticated(WRONG)
+    split = await services.deriver.derive(password, derivation.salt, derivation.cost)
     if (
         user is None
         or user.auth_verifier is None
@@ -267,28 +269,26 @@ def unlock(user: User, split: MasterSplit) -> Unlocked:
     return unlock_by_kek(user.wrapped_private_key or b"", kek=split.kek, user_uid=user.uid)
 
 
+async def _mails_unasked(services: Services, user: User, kind: SessionKind) -> bool:
+    if user.second_factor is not SecondFactor.MAIL:
+        return False
+    if kind is SessionKind.API or ceremonies.relying_party(services.settings.instance) is None:
+        return True
+    async with reading(services, Nobody()) as work:
+        found = await work.session.execute(
+            select(Passkey.columns().id).where(Passkey.columns().user_id == user.id).limit(1)
+        )
+    return found.first() is None
+
+
 async def _derive_dearer(
     services: Services, user: User, password: SecretText
 ) -> tuple[MasterSplit, bytes, KdfCost] | None:
     """Derive anew when the configured cost is no longer the account's."""
-    if _cost_of(user) == services.deriver.cost:
+    current = derivations.of(user)
+    if current is not None and current.cost == services.deriver.cost:
         return None
     return await passwords.derive_new(services, password)
-
-
-def _cost_of(user: User) -> KdfCost:
-    return KdfCost(user.kdf_memory_kib, user.kdf_iterations, user.kdf_lanes)
-
-
-async def _derive(
-    services: Services, user: User | None, username: str, password: SecretText
-) -> MasterSplit:
-    if len(password) > _LONGEST_PASSWORD:
-        raise NotAuthenticated(WRONG)
-    if user is None or user.kdf_salt is None:
-        salt = services.instance_key.derive(f"salt of nobody {username}").reveal()[:16]
-        return await services.deriver.derive(password, salt, services.deriver.cost)
-    return await services.deriver.derive(password, user.kdf_salt, _cost_of(user))
 
 
 def _method(user: User, *, mailed: str | None, app: str | None) -> SecondFactor:

@@ -50,11 +50,11 @@ async def request(services: Services, email: str, *, address: str) -> None:
     except InvalidInput as wrong:
         raise InvalidFields({"email": [wrong.message]}) from None
     security = services.settings.security
-    every = security.logins_per_hour_per_address
+    every, network = security.logins_per_hour_per_address, limits.network_of(address)
     await limits.spend(
         services,
-        limits.Budget(("reset", wanted, address), security.logins_per_hour, _HOUR, _REFUSAL),
-        limits.Budget(("reset-address", address), every, _HOUR, _REFUSAL),
+        limits.Budget(("reset", wanted, network), security.logins_per_hour, _HOUR, _REFUSAL),
+        limits.Budget(("reset-address", network), every, _HOUR, _REFUSAL),
     )
     async with transaction(services, Nobody()) as work:
         await queue.enqueue_unless_active(work, MAIL_RESET_LINK, wanted)

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import func, select
-
 from ddsd.access import Nobody
 from ddsd.audit import trail
 from ddsd.errors import Conflict, Forbidden, InvalidInput, NotAuthenticated
@@ -20,21 +18,14 @@ from ddsd.keys import hierarchy
 from ddsd.keys.hierarchy import SALT_BYTES, KdfCost
 from ddsd.notices import maintenance
 from ddsd.secret import SecretBytes
-from ddsd.users import limits, login, passwords, sessions
+from ddsd.users import derivations, limits, login, passwords, sessions
+from ddsd.users.derivations import Derivation as Derivation
 from ddsd.users.login import PasswordAccepted
 from ddsd.users.sessions import Caller
 from ddsd.users.tables import SecondFactor, User
 from ddsd.work import Services, Work, reading, transaction
 
 _TOO_MANY: Final = "Too many authentication requests in one hour"
-
-
-@dataclass(frozen=True)
-class Derivation:
-    """What a client derives with: the salt (16 bytes or more) and the cost."""
-
-    salt: bytes
-    cost: KdfCost
 
 
 @dataclass(frozen=True)
@@ -58,12 +49,9 @@ async def derivation(services: Services, username: str, address: str) -> Derivat
         TooManyRequests: too many questions about this account from this address, or from this address.
     """
     await _spend_question(services, username, address)
-    place = services.instance_key.derive(f"place of nobody {username}").reveal()[:16].hex()
     async with reading(services, Nobody()) as work:
-        user = await _named(work, username)
-        neighbour = await _neighbour(work, place)
-    decoy = _decoy(services, username, neighbour)
-    return decoy if user is None else _derivation_of(user) or decoy
+        _, derived_with = await derivations.find(work, username)
+    return derived_with
 
 
 async def check(
@@ -88,7 +76,7 @@ async def check(
     """
     await login.spend_attempt(services, username, address)
     async with reading(services, Nobody()) as work:
-        user = await _named(work, username)
+        user = await derivations.named(work, username)
     nobodys = services.instance_key.derive("verifier of nobody").reveal()
     proven = hierarchy.auth_matches(auth, (user and user.auth_verifier) or nobodys)
     if user is None or not proven:
@@ -103,7 +91,7 @@ async def check(
 
 def wanted_cost(services: Services, user: User) -> KdfCost | None:
     """Return the cost a client should derive anew with; ``None`` if the account's is what is configured."""
-    current = _derivation_of(user)
+    current = derivations.of(user)
     wanted = services.deriver.cost
     return wanted if current is not None and current.cost != wanted else None
 
@@ -167,54 +155,15 @@ async def _begin(services: Services, user: User, address: str, agent: str) -> st
         return await sessions.start(work, current, None, address, agent=agent)
 
 
-async def _named(work: Work, username: str) -> User | None:
-    found = await work.session.execute(select(User).where(User.columns().username == username))
-    return found.scalar_one_or_none()
-
-
-async def _neighbour(work: Work, place: str) -> User | None:
-    """Return the account with a password whose uid is next to ``place``: a stable choice that follows no name."""
-    users = User.columns()
-    lowest = select(func.min(users.uid)).where(users.auth_verifier.is_not(None))
-    found = await work.session.execute(
-        select(User).where(
-            users.uid
-            == func.coalesce(
-                lowest.where(users.uid >= place).scalar_subquery(), lowest.scalar_subquery()
-            )
-        )
-    )
-    return found.scalar_one_or_none()
-
-
-def _decoy(services: Services, username: str, neighbour: User | None) -> Derivation:
-    """Return a derivation for nobody; its cost and its changes are those of a real account.
-
-    With the configured cost, and never another salt, decoys would stand out among accounts that still have an older
-    cost, and among those whose password changes.
-    """
-    beside = _derivation_of(neighbour) if neighbour else None
-    cost = beside.cost if beside else services.deriver.cost
-    purpose = f"salt of nobody {username} {beside.salt.hex() if beside else ''}"
-    return Derivation(services.instance_key.derive(purpose).reveal()[:SALT_BYTES], cost)
-
-
-def _derivation_of(user: User) -> Derivation | None:
-    if user.kdf_salt is None:
-        return None
-    return Derivation(
-        user.kdf_salt, KdfCost(user.kdf_memory_kib, user.kdf_iterations, user.kdf_lanes)
-    )
-
-
 async def _spend_question(services: Services, username: str, address: str) -> None:
     security, hour = services.settings.security, timedelta(hours=1)
+    network = limits.network_of(address)
     await limits.spend(
         services,
         limits.Budget(
-            ("login-start", username, address), security.logins_per_hour, hour, _TOO_MANY
+            ("login-start", username, network), security.logins_per_hour, hour, _TOO_MANY
         ),
         limits.Budget(
-            ("login-start-address", address), security.logins_per_hour_per_address, hour, _TOO_MANY
+            ("login-start-address", network), security.logins_per_hour_per_address, hour, _TOO_MANY
         ),
     )

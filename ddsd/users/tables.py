@@ -128,10 +128,14 @@ class LinkKind(StrEnum):
     ACTIVATE_APP = "activate-app"
     ACTIVATE_MAIL = "activate-mail"
     CONFIRM_DELETION = "confirm-deletion"
+    CONFIRM_EMAIL = "confirm-email"
 
 
 class OneTimeLink(Table, table=True):
-    """A link that was mailed or shown to the person of an account; one of a kind at a time, gone when used."""
+    """A link that was mailed or shown to the person of an account; one of a kind at a time, gone when used.
+
+    ``email`` is the address that the link proves, where it proves one.
+    """
 
     __tablename__ = "one_time_links"
     __table_args__ = (UniqueConstraint("user_id", "kind"),)
@@ -140,6 +144,7 @@ class OneTimeLink(Table, table=True):
     user_id: int = Field(foreign_key="users.id", ondelete="CASCADE", index=True)
     kind: LinkKind = Field(sa_type=EnumText(LinkKind))
     secret_hash: bytes = Field(sa_type=LargeBinary, unique=True)
+    email: str = Field(default="", max_length=254)
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime)
 

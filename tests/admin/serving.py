@@ -14,6 +14,7 @@ from typing import TypeVar
 import uvicorn
 import uvloop
 
+from ddsd import bootstrap
 from ddsd.access import System
 from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
@@ -118,7 +119,7 @@ def serving_on(listener: socket.socket, services: Services) -> Iterator[AdminPla
     """Serve the admin plane on a bound socket of whatever kind until the block ends."""
     server = uvicorn.Server(
         uvicorn.Config(
-            admin.build(services),
+            admin.build(services, bootstrap.SCHEDULED),
             http=PeerProtocol,
             ws="none",
             proxy_headers=False,

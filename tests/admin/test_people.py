@@ -91,6 +91,19 @@ async def test_a_second_factor_is_reset_and_the_person_told(
     assert await world.newest_mail(EMAIL.format("researcher1"), "second_factor_reset")
 
 
+async def test_an_address_is_put_and_both_mailboxes_follow(
+    world: World, desk: httpx.AsyncClient
+) -> None:
+    await world.token_of("researcher1")
+    put = await desk.post("/users/researcher1/email", json={"email": "New@Example.org"})
+    assert put.json()["emails"] == ["new@example.org"]
+    assert "new@example.org" in await world.newest_mail("researcher1@example.org", "email_changed")
+    await world.partial_token("researcher1")
+    assert await world.newest_mail("new@example.org", "one_time_code")
+    taken = await desk.post("/users/researcher1/email", json={"email": "super@example.org"})
+    assert (taken.status_code, taken.json()["code"]) == (409, "already_exists")
+
+
 async def test_a_link_is_made_anew_only_for_who_has_no_password(
     world: World, desk: httpx.AsyncClient
 ) -> None:

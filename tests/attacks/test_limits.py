@@ -5,7 +5,10 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from ddsd.errors import TooManyRequests
+from ddsd.users import password_reset, proof
 from ddsd.users.limits import network_of
+from ddsd.work import Services
 from tests.world import VERSION, World, basic
 
 
@@ -39,3 +42,14 @@ async def test_a_new_ipv6_address_for_each_guess_is_no_new_budget(world: World) 
         statuses.append(answer.status_code)
     assert statuses[:-1] == [401] * (len(statuses) - 1)
     assert statuses[-1] == 429
+
+
+async def test_a_new_ipv6_address_for_each_question_is_no_new_budget(services: Services) -> None:
+    limit = services.settings.security.logins_per_hour
+    for guess in range(limit):
+        await proof.derivation(services, "staff1", f"2001:db8::{guess:x}")
+        await password_reset.request(services, "a@example.org", address=f"2001:db8::{guess:x}")
+    with pytest.raises(TooManyRequests):
+        await proof.derivation(services, "staff1", "2001:db8::ffff")
+    with pytest.raises(TooManyRequests):
+        await password_reset.request(services, "a@example.org", address="2001:db8::ffff")

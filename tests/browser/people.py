@@ -78,10 +78,27 @@ def invite(demo: Instance, address: str) -> None:
         assert answer.status_code == 200, answer.text
 
 
-def log_in(http: httpx.Client, demo: Instance, username: str) -> str:
+def ask_for_app_link(demo: Instance, username: str) -> str:
+    """Ask for an authenticator app as the stock client does; return the link that was mailed."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{demo.port}/api/v1", timeout=30) as http:
+        token = log_in(http, demo, username, GOOD)
+        asked = http.post("/user/totp/activate", headers=_headers(f"Bearer {token}"))
+        asked.raise_for_status()
+    return link_in(newest_letter(demo, f"{username}@demo.example", "authenticator app"))
+
+
+def ask_for_mail_link(demo: Instance, username: str) -> str:
+    """Ask for mailed codes as the stock client does; return the link that was mailed."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{demo.port}/api/v1", timeout=30) as http:
+        asked = http.post("/user/hotp/activate", headers=_headers(basic(username, GOOD)))
+        asked.raise_for_status()
+    return link_in(newest_letter(demo, f"{username}@demo.example", "with email"))
+
+
+def log_in(http: httpx.Client, demo: Instance, username: str, password: str = EVERYBODYS) -> str:
     """Log in as the stock client does; return the session token."""
     first = http.get(
-        "/user/encrypted_token", headers=_headers(basic(username, EVERYBODYS))
+        "/user/encrypted_token", headers=_headers(basic(username, password))
     ).raise_for_status()
     second = http.request(
         "GET",

@@ -11,6 +11,9 @@ import pytest
 from tests.browser.people import (
     EVERYBODYS,
     GOOD,
+    a_name,
+    ask_for_app_link,
+    ask_for_mail_link,
     give_password,
     link_in,
     log_in_by_clicking,
@@ -107,10 +110,59 @@ def test_an_app_becomes_the_second_factor(window: Window, demo: Instance) -> Non
     window.page.locator("main form button").first.click()
     window.page.wait_for_url("**/account/second-factor-changed")
     window.inspect("second-factor-changed")
+    window.go("/account/mail")
+    window.inspect("mail-again")
+    window.fill(Your_password=GOOD)
+    window.press("Get codes by e-mail")
+    assert window.heading == "Your second factor is changed"
+
+
+def test_mailed_links_switch_the_second_factor(window: Window, demo: Instance) -> None:
+    person = somebody(demo)
+    link = ask_for_app_link(demo, person)
+    log_in_by_clicking(window, demo, person)
+    window.go(link)
+    assert "#" not in window.page.url
+    window.inspect("activate-app")
+    window.press("Show the QR code")
+    app = pyotp.TOTP(window.page.locator("main pre code").inner_text().replace(" ", ""))
+    window.page.locator("#otp").fill(app.at(datetime.now(UTC)))
+    window.press("Use this app from now on")
     window.press("Log out")
     give_password(window, person)
     assert window.page.get_by_label("Code of your authenticator app").is_visible()
     window.inspect("login-app")
+    window.go(ask_for_mail_link(demo, person))
+    assert "#" not in window.page.url
+    window.inspect("activate-mail")
+    window.press("Get codes by e-mail")
+    assert window.heading == "You get codes by e-mail again"
+    log_in_by_clicking(window, demo, person)
+    assert window.path == "/projects"
+
+
+def test_a_name_and_an_address_are_changed(window: Window, demo: Instance) -> None:
+    person, new = somebody(demo), f"{a_name()}@demo.example"
+    log_in_by_clicking(window, demo, person)
+    window.go("/account")
+    window.follow("Change the name")
+    window.inspect("name")
+    window.fill(Your_name="Åsa Öberg")
+    window.press("Change the name")
+    assert "Åsa Öberg" in window.text
+    window.follow("Change the e-mail address")
+    window.inspect("email")
+    window.fill(**{"New_e-mail_address": new, "Your_password": GOOD})
+    window.press("Send me the link")
+    assert window.heading == "Open your mail"
+    window.inspect("email-asked")
+    window.go(link_in(newest_letter(demo, new, "Confirm your new")))
+    assert "#" not in window.page.url
+    window.inspect("confirm-email")
+    window.press("Use this address")
+    assert window.heading == "Your e-mail address is changed"
+    window.inspect("email-changed")
+    assert new in newest_letter(demo, f"{person}@demo.example", "address of your account")
 
 
 def test_a_forgotten_password_is_reset(window: Window, demo: Instance) -> None:
@@ -168,5 +220,13 @@ def test_a_unit_admin_makes_a_recovery_kit(window: Window, demo: Instance) -> No
     window.press("Restore access")
     assert window.heading == "Access is restored"
     window.inspect("kit-restored")
+    window.go("/recovery-kit/new")
+    window.inspect("kit-replace")
+    window.fill(Your_password=EVERYBODYS)
+    window.press("Replace it and show the words")
+    assert words != re.findall(r"\b[a-z]{3,8}\b", window.page.locator("ol").inner_text())
     window.go("/recovery-kit/revoke")
     window.inspect("kit-revoke")
+    window.fill(Your_password=EVERYBODYS)
+    window.press("Revoke it")
+    assert "has no recovery kit" in window.text

@@ -77,7 +77,9 @@ def test_a_passkey_is_added_logs_in_and_is_removed(
     window.inspect("passkeys")
     assert "never" in window.text
     window.press("Log out")
-    log_in_with_it(window, person)
+    give_password(window, person)
+    window.inspect("login-passkey-first")
+    window.page.get_by_role("button", name="Use a passkey").click()
     window.page.wait_for_url("**/projects")
     assert credential_of(window, authenticator)["signCount"] > 1
     window.go("/account/passkeys")

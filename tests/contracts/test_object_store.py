@@ -306,6 +306,47 @@ async def test_bucket_with_an_unfinished_upload_is_removed(
     assert not await served.bucket_exists(bucket)
 
 
+async def test_open_upload_is_listed_with_its_moment_and_can_be_aborted_twice(
+    served: ObjectStore, bucket: str
+) -> None:
+    user = user_of(served, await served.issue_upload_key(bucket, HOUR))
+    upload_id = user._create_multipart_upload(bucket, "big", {})
+    user._upload_part(bucket, "big", b"x" * 6_000_000, {}, upload_id, 1)
+    [upload] = [one async for one in served.list_uploads(bucket)]
+    assert abs(upload.touched_at - datetime.now(UTC)) < HOUR
+    await served.abort_upload(bucket, upload)
+    await served.abort_upload(bucket, upload)
+    assert [one async for one in served.list_uploads(bucket)] == []
+    with pytest.raises(S3Error):
+        user._upload_part(bucket, "big", b"x" * 6_000_000, {}, upload_id, 2)
+        user._complete_multipart_upload(bucket, "big", upload_id, [])
+    assert await keys_in(served, bucket) == []
+
+
+async def test_bucket_without_open_uploads_lists_none(store: ObjectStore, bucket: str) -> None:
+    await store.put(bucket, "a", b"1")
+    assert [one async for one in store.list_uploads(bucket)] == []
+    with pytest.raises(StoreObjectMissing):
+        [one async for one in store.list_uploads(f"{bucket}-other")]
+
+
+async def test_object_says_when_it_was_stored(store: ObjectStore, bucket: str) -> None:
+    await store.put(bucket, "a", b"1")
+    found = await store.stat(bucket, "a")
+    assert found is not None
+    assert abs(found.stored_at - datetime.now(UTC)) < HOUR
+    assert [one.stored_at.tzinfo async for one in store.list_objects(bucket)] != [None]
+
+
+async def test_objects_are_listed_in_the_order_of_their_bytes(
+    store: ObjectStore, bucket: str
+) -> None:
+    keys = ["a-b", "a/b/c", "a/b-c", "a0", "B", "b", "é", "😀", "\uffee", "a b", "a.b"]
+    for key in keys:
+        await store.put(bucket, key, b"1")
+    assert await keys_in(store, bucket) == sorted(keys)
+
+
 async def test_upload_key_is_good_for_nothing_else(served: ObjectStore, bucket: str) -> None:
     await served.ensure_bucket(f"{bucket}-other")
     await served.put(bucket, "a", b"content")

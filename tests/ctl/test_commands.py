@@ -93,8 +93,8 @@ def test_a_unit_is_made_and_listed(ctl: Ctl) -> None:
     assert "ddsctl user create USERNAME --role unit-admin --unit genomics" in made.err
     listed = ctl("unit", "ls", "--tsv").out.splitlines()
     assert listed == [
-        "unit\tname\tcontact\tusers\tprojects\tstored\tquota",
-        "genomics\tGenomics Platform\tdelivery@example.org\t0\t0\t0\t20000000000000",
+        "unit\tname\tcontact\tusers\tprojects\tstored\tquota\tused",
+        "genomics\tGenomics Platform\tdelivery@example.org\t0\t0\t0\t20000000000000\t0.0",
     ]
 
 

@@ -44,6 +44,7 @@ def test_an_account_that_is_not_there_is_refused_input(staffed: Ctl) -> None:
     [
         ("user", "deactivate", "rolf"),
         ("user", "reset-2fa", "rolf"),
+        ("user", "set-email", "rolf", "new@example.org"),
         ("user", "delete", "rolf"),
         ("session", "revoke", "--user", "rolf"),
         ("invite", "delete", "new@example.org"),
@@ -65,6 +66,12 @@ def test_an_account_is_closed_opened_reset_and_deleted(staffed: Ctl) -> None:
     assert (again.code, again.err) == (65, "ddsctl: User is already reactivated!\n")
     assert staffed("user", "reset-2fa", "rolf", "-y").code == 0
     assert "second factor was reset" in staffed("mail", "ls").out
+    moved = staffed("user", "set-email", "rolf", "Rolf@New.example.org", "--yes", "--json").json
+    assert isinstance(moved, dict)
+    assert moved["emails"] == ["rolf@new.example.org"]
+    assert staffed("user", "set-email", "rolf", "no address", "-y").code == 65
+    assert "e-mail address of your account" in staffed("mail", "ls").out
+    assert staffed("user", "set-email", "rolf", "rolf@example.org", "-y").code == 0
     assert staffed("user", "delete", "rolf", "--yes", "--tsv").out.splitlines() == [
         "deleted\trolf",
         "email\trolf@example.org",

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from ddsd.access import Nobody, Operator, System
-from ddsd.errors import Conflict, Forbidden, WrongStatus
+from ddsd.access import System
+from ddsd.errors import Conflict, WrongStatus
 from ddsd.lifecycle import transitions
 from ddsd.projects.status import Status, deadline_after
 from ddsd.projects.tables import Project, StatusEntry
@@ -107,15 +107,3 @@ async def test_the_first_release_is_remembered(services: Services, clock: Settab
         assert project.released_at == first
         assert project.updated_at == clock.now() - timedelta(hours=1)
         assert project.ever_available
-
-
-@pytest.mark.parametrize("actor", [Nobody(), Operator(0, "root")])
-@pytest.mark.parametrize("verb", ["release", "retract", "expire"])
-async def test_neither_nobody_nor_an_operator_changes_a_status(
-    services: Services, actor: Nobody | Operator, verb: str
-) -> None:
-    project_id = await a_project_row(services)
-    async with transaction(services, actor) as work:
-        project = await work.session.get_one(Project, project_id)
-        with pytest.raises(Forbidden):
-            await change(work, project, verb, 5)

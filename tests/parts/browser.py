@@ -173,9 +173,12 @@ class Chromium:
             context.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Chromium]:
-    """A browser of its own for each module of tests, which must all be synchronous."""
+    """One browser for the package of tests that imports this, which must all be synchronous.
+
+    Not for the whole session: playwright keeps a loop running in this thread, and other packages' tests have their own.
+    """
     program, axe = _program(), _rules()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(

@@ -144,7 +144,7 @@ async def test_the_list_is_by_username_and_of_one_unit_if_so_wished(services: Se
     async with transaction(services, ROOT) as work:
         everybody = await accounts.listing(work)
         theirs = await accounts.listing(work, unit.public_id)
-    assert [row[0].username for row in everybody] == ["eva", "zoe"]
-    assert [(row[0].username, row[1], row[2]) for row in theirs] == [
+    assert [one.username for one in everybody] == ["eva", "zoe"]
+    assert [(one.username, one.email, one.unit_public_id) for one in theirs] == [
         ("eva", "eva@example.org", unit.public_id)
     ]

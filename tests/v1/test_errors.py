@@ -50,6 +50,7 @@ EXPECTED = {
     "MissingField": 400,
     "NotAuthenticated": 401,
     "NotFound": 400,
+    "QuotaExceeded": 400,
     "SealBroken": 403,
     "SecondFactorRequired": 401,
     "StoreObjectMissing": 503,

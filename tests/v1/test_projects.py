@@ -389,14 +389,6 @@ class TestList:
         assert answer["always_show"] is False
         assert "total_usage" not in answer
 
-    async def test_usage_is_left_out_rather_than_half_told(self, world: World) -> None:
-        """The stock client shows ``Usage`` and ``Cost`` once there is a total, and can be told to sort by them."""
-        await world.project("admin1")
-        answer = (await world.call("GET", "/proj/list", "admin1", json={"usage": True})).json()
-        assert "total_usage" not in answer
-        assert answer["project_info"][0]["Usage"] is None
-        assert answer["project_info"][0]["Cost"] is None
-
     async def test_a_super_admin_sees_all_and_has_access_to_none(self, world: World) -> None:
         await world.project("admin1")
         await world.project("admin2")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ddsd.planes.v1 import account, notices, projects
+from ddsd.planes.v1 import account, lifecycle, notices, projects
 from tests.v1.people import deactivate
 from tests.world import PASSWORD, PROJECT, VERSION, World, basic
 
@@ -17,6 +17,11 @@ ROLE = (403, "Insufficient credentials")
 CREATE = (403, "You do not have the required permissions to create a project.")
 STRANGER = (403, "Project access denied.")
 GONE = (403, "Your account has been deactivated. You cannot use the DDS.")
+OLD = (
+    403,
+    "Your CLI version is trying to use functionality which is no longer in use. "
+    "Upgrade your version to the latest one and run your command again.",
+)
 NOBODY = (401, "No token")
 WRONG = (401, "Missing or incorrect credentials")
 
@@ -66,6 +71,26 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     "proj/status expire": Endpoint(
         "POST", "/proj/status?project={}", ITS_UNIT, body={"new_status": "Expired"}
     ),
+    "proj/status archive": Endpoint(
+        "POST", "/proj/status?project={}", ITS_UNIT, body={"new_status": "Archived"}
+    ),
+    "proj/status delete": Endpoint(
+        "POST",
+        "/proj/status?project={}",
+        ITS_UNIT,
+        body={"new_status": "Deleted"},
+        released=False,
+    ),
+    "proj/status extend": Endpoint(
+        "PATCH", "/proj/status?project={}", ITS_UNIT, body={"confirmed": False}
+    ),
+    "proj/info change": Endpoint(
+        "PUT", "/proj/info?project={}", READERS, body={"title": "Another"}
+    ),
+    "proj/busy": Endpoint("PUT", "/proj/busy", (OLD,) * 6 + (GONE, NOBODY), body={}),
+    "proj/busy/any": Endpoint(
+        "GET", "/proj/busy/any", (OK, ROLE, ROLE, ROLE, ROLE, ROLE, GONE, NOBODY)
+    ),
     "proj/users": Endpoint("GET", "/proj/users?project={}", CONCERNED),
     "proj/upload/complete": Endpoint(
         "POST", "/proj/upload/complete?project={}", ITS_UNIT, released=False
@@ -74,7 +99,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
 
 
 def test_the_matrix_misses_no_endpoint() -> None:
-    routes = [*account.ROUTES, *notices.ROUTES, *projects.ROUTES]
+    routes = [*account.ROUTES, *notices.ROUTES, *projects.ROUTES, *lifecycle.ROUTES]
     served = {path.strip("/") for route in routes for path in route.paths}
     login = {"user/encrypted_token", "user/second_factor"}
     assert served - login <= {name.split(" ")[0] for name in ENDPOINTS}
@@ -155,7 +180,8 @@ async def test_a_project_owner_may_no_more_than_a_researcher_at_these_endpoints(
         )
         answered[name] = answer.status_code
     refused = {"proj/create", "proj/status release", "proj/status retract", "proj/status expire"}
-    refused |= {"proj/upload/complete"}
+    refused |= {"proj/upload/complete", "proj/status archive", "proj/status delete"}
+    refused |= {"proj/status extend", "proj/busy", "proj/busy/any"}
     assert answered == {name: 403 if name in refused else 200 for name in ENDPOINTS}
 
 

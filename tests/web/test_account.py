@@ -164,6 +164,16 @@ async def test_logins_are_listed_and_can_be_ended_one_by_one(world: World) -> No
     assert not (await look(world, "/account")).all("input", name="session")
 
 
+async def test_logins_are_called_what_people_call_their_devices(world: World) -> None:
+    await world.login("researcher1")
+    linux = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
+    world.http.headers["User-Agent"] = linux
+    await log_in(world, "researcher1")
+    page = await look(world, "/account")
+    assert "Firefox on Linux 127.0.0.1" in page.text
+    assert "dds command line 2.15.1 127.0.0.1" in page.text
+
+
 async def test_nobody_ends_somebody_elses_login(world: World) -> None:
     other = another_browser(world)
     await log_in(other, "researcher2")

@@ -7,8 +7,8 @@ import pytest
 from ddsd.keys import kits
 from ddsd.secret import SecretText
 from tests.projects.test_recovery import lose, opens, project
-from tests.web.pages import Page, look, send
-from tests.web.visits import log_in
+from tests.web.pages import Page, look, read, send
+from tests.web.visits import another_browser, log_in
 from tests.world import PASSWORD, World
 
 PAGES = ["", "/new", "/revoke", "/restore"]
@@ -74,6 +74,26 @@ async def test_wrong_words_are_told_and_not_shown_again(world: World) -> None:
     page = await send(world, "/recovery-kit/restore", words=typed, status=400)
     assert "another kit" in page.text
     assert typed not in page.source
+
+
+async def test_trying_words_is_limited_for_each_admin(world: World) -> None:
+    await log_in(world, "admin1")
+    words = words_on(await make(world))
+    form = await look(world, "/recovery-kit/restore")
+    statuses = set()
+    for _ in range(world.services.settings.security.logins_per_hour):
+        tried = {"words": kits.new_words().text()}
+        answer = await world.http.post("/recovery-kit/restore", data=form.fields | tried)
+        statuses.add(answer.status_code)
+    assert statuses == {400}
+    answer = await world.http.post("/recovery-kit/restore", data=form.fields | {"words": words})
+    assert "Too many words" in read(answer, status=429).text
+    assert 0 < int(answer.headers["Retry-After"]) <= 3600
+    other = another_browser(world)
+    await log_in(other, "admin1b")
+    assert "Access is restored" in (await send(other, "/recovery-kit/restore", words=words)).text
+    world.clock.advance(hours=1)
+    assert "Access is restored" in (await send(world, "/recovery-kit/restore", words=words)).text
 
 
 async def test_nothing_is_made_or_revoked_without_the_password(world: World) -> None:

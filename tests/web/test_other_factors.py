@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.users.security_key import SecurityKey
 from tests.web.pages import Page, look, read, send
-from tests.web.visits import another_browser, log_in, password_step
-from tests.world import PASSWORD, World
+from tests.web.test_pages import with_instance
+from tests.web.visits import another_browser, kinds_mailed, log_in, password_step, second_step
+from tests.world import PASSWORD, World, make_world
 
 WHO = "researcher1"
 
@@ -44,6 +47,44 @@ async def test_a_passkey_is_the_second_step(world: World) -> None:
     answer = await browser.http.post("/login/passkey/answer", data=sent)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/projects")
     await look(browser, "/account")
+
+
+async def test_somebody_with_a_passkey_is_mailed_a_code_only_if_they_ask(world: World) -> None:
+    await log_in(world, WHO)
+    await add_passkey(world, SecurityKey())
+    world.clock.advance(hours=1)
+    before = (await kinds_mailed(world, WHO)).count("one_time_code")
+    browser = another_browser(world)
+    await password_step(browser, WHO)
+    page = await look(browser, "/login/code")
+    assert not page.all("input", id="otp")
+    assert [one.text for one in page.all("button")][-3:] == [
+        "Use a passkey",
+        "Send me a code",
+        "Cancel",
+    ]
+    assert (await kinds_mailed(world, WHO)).count("one_time_code") == before
+    asked = await browser.http.post("/login/code/new", data=page.fields)
+    assert asked.headers["Location"] == "/login/code"
+    assert (await kinds_mailed(world, WHO)).count("one_time_code") == before + 1
+    assert (await second_step(browser, WHO)).headers["Location"] == "/projects"
+
+
+async def test_the_client_cannot_use_a_passkey_and_is_mailed_a_code(world: World) -> None:
+    await log_in(world, WHO)
+    await add_passkey(world, SecurityKey())
+    world.clock.advance(hours=1)
+    assert await world.login(WHO)
+
+
+async def test_where_passkeys_no_longer_work_a_code_is_mailed(world: World, tmp_path: Path) -> None:
+    await log_in(world, WHO)
+    await add_passkey(world, SecurityKey())
+    world.clock.advance(hours=1)
+    moved = with_instance(world.services, tmp_path, public_url="http://192.0.2.1")
+    browser = make_world(moved, world.clock)
+    await password_step(browser, WHO)
+    assert (await second_step(browser, WHO)).headers["Location"] == "/projects"
 
 
 async def test_a_bad_answer_is_refused_with_a_new_challenge(world: World) -> None:

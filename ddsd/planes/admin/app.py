@@ -12,17 +12,22 @@ from ddsd import log
 from ddsd.access import Operator
 from ddsd.contract.words import API_VERSION
 from ddsd.errors import DdsError
+from ddsd.jobs.schedule import ScheduledJob
 from ddsd.planes.admin import refusals
-from ddsd.planes.admin.condition import Started
+from ddsd.planes.admin.condition import Started, Timetable
 from ddsd.planes.admin.door import Door, operator_of
 from ddsd.planes.admin.routes import (
     audit,
     invites,
+    jobs,
+    lifecycle,
+    lost,
     mails,
     projects,
     service,
     sessions,
     units,
+    usage,
     users,
 )
 from ddsd.work import Services
@@ -36,12 +41,22 @@ HANDLERS: Final = (
     service.set_maintenance,
     units.list_units,
     units.create_unit,
+    units.show_unit,
+    units.update_unit,
+    usage.show_usage,
+    usage.list_months,
+    usage.collect_usage,
+    usage.send_usage,
+    usage.watch_quotas,
+    usage.list_statistics,
+    usage.collect_statistics,
     users.list_users,
     users.create_user,
     users.show_user,
     users.activate_user,
     users.deactivate_user,
     users.reset_second_factor,
+    users.put_email,
     users.new_link,
     users.delete_user,
     invites.list_invites,
@@ -52,6 +67,21 @@ HANDLERS: Final = (
     sessions.end_sessions,
     audit.list_entries,
     projects.list_projects,
+    lifecycle.change_project,
+    lifecycle.list_due,
+    lifecycle.run_night,
+    lifecycle.set_undo_days,
+    jobs.list_jobs,
+    jobs.show_job,
+    jobs.run_job,
+    jobs.retry_job,
+    jobs.list_schedule,
+    lost.list_findings,
+    lost.compare,
+    lost.clean,
+    lost.make_buckets,
+    lost.remove_bucket,
+    lost.import_log,
     mails.list_mails,
     mails.show_mail,
     mails.list_samples,
@@ -59,18 +89,23 @@ HANDLERS: Final = (
 )
 
 
-def build(services: Services) -> Litestar:
+def build(services: Services, scheduled: tuple[ScheduledJob, ...] = ()) -> Litestar:
     """Make the application. Serve it with :class:`ddsd.planes.admin.peer.PeerProtocol`, or it refuses everybody.
+
+    Args:
+        services: what the routes work with.
+        scheduled: the jobs that an operator may start by hand.
 
     Raises:
         ConfigurationError: the admin group does not exist.
     """
-    started = Started(services.clock.now())
+    started, timetable = Started(services.clock.now()), Timetable(scheduled)
     return Litestar(
         [Router(f"/{API_VERSION}", route_handlers=HANDLERS)],
         guards=[Door.for_group(services.settings.listen.admin_group).admit],
         dependencies={
             "services": Provide(lambda: services, sync_to_thread=False),
+            "timetable": Provide(lambda: timetable, sync_to_thread=False),
             "started": Provide(lambda: started, sync_to_thread=False),
             "operator": Provide(_operator, sync_to_thread=False),
         },

@@ -15,11 +15,14 @@ from ddsd.contract import admin as wire
 from ddsd.db import revision
 from ddsd.db.base import Table
 from ddsd.errors import StoreRefused, StoreUnavailable
+from ddsd.jobs.schedule import ScheduledJob
 from ddsd.jobs.tables import Job, JobState
 from ddsd.mail.tables import Mail, MailState
+from ddsd.planes.admin import present
 from ddsd.projects.tables import Project
 from ddsd.storage.port import ObjectStore
 from ddsd.units.tables import Unit
+from ddsd.usage import quota
 from ddsd.users.tables import User
 from ddsd.work import Services, Work
 
@@ -31,6 +34,13 @@ class Started:
     """When this daemon began to serve."""
 
     at: datetime
+
+
+class Timetable:
+    """What comes by the clock. Not a dataclass: Litestar would look into it, and refuse what it finds."""
+
+    def __init__(self, jobs: tuple[ScheduledJob, ...]) -> None:
+        self.jobs = jobs
 
 
 async def status(work: Work, started: Started) -> wire.Status:
@@ -54,6 +64,7 @@ async def status(work: Work, started: Started) -> wire.Status:
         units=await _count(work, Unit),
         users=await _count(work, User),
         projects=await _count(work, Project),
+        quotas=[present.standing(one) for one in await quota.standings(work) if one.over],
     )
 
 

@@ -9,15 +9,26 @@ from ddsd.access import Role
 from ddsd.audit.tables import AuditEntry
 from ddsd.contract import admin as wire
 from ddsd.contract import words
+from ddsd.files.reconciliation import FindingRow
+from ddsd.jobs import schedule
+from ddsd.jobs.schedule import Cron, Every
+from ddsd.jobs.tables import Job
+from ddsd.lifecycle.deadlines import Due
 from ddsd.mail.outbox import Envelope, LetterView
 from ddsd.projects.overview import Load, ProjectRow
 from ddsd.projects.staffing import Pending
+from ddsd.projects.status import Verb
 from ddsd.units.units import UnitRow
-from ddsd.users.accounts import Details, NewAccount
+from ddsd.usage.bytehours import cost
+from ddsd.usage.monthly import Collected
+from ddsd.usage.quota import Standing
+from ddsd.usage.reports import ProjectUsage
+from ddsd.users.accounts import Details, Listed, NewAccount
 from ddsd.users.standing import Login
 from ddsd.users.tables import SecondFactor, User
 
 ROLES: Final = {word: Role[word.name] for word in words.Role}
+VERBS: Final = {word: Verb[word.name] for word in words.ProjectVerb}
 ROLE_WORDS: Final = {role: word for word, role in ROLES.items()}
 
 
@@ -33,6 +44,7 @@ def unit(row: UnitRow, load: Load) -> wire.Unit:
         days_in_expired=row.days_in_expired,
         quota_bytes=row.quota_bytes,
         warning_level=row.warning_level,
+        quota_enforced=row.quota_enforced,
         bytes_stored=load.bytes_stored,
         users=load.users,
         projects=load.projects,
@@ -52,6 +64,51 @@ def project(row: ProjectRow) -> wire.Project:
         bytes_stored=row.bytes_stored,
         bytes_original=row.bytes_original,
         created_at=row.created_at,
+        ending=row.ending,
+        purge_after=row.purge_after,
+    )
+
+
+def due(one: Due) -> wire.Due:
+    """Show a project that is due."""
+    return wire.Due(
+        project=one.public_id,
+        unit=one.unit,
+        status=one.status.value,
+        step=one.step.value,
+        since=one.since,
+        held=one.held,
+    )
+
+
+def used(one: ProjectUsage, price_gb_month: float) -> wire.ProjectUsage:
+    """Show what a project used."""
+    return wire.ProjectUsage(
+        unit=one.unit_public_id,
+        project=one.public_id,
+        title=one.title,
+        created_at=one.created_at,
+        month=str(one.month) if one.month else None,
+        byte_hours=one.byte_hours,
+        cost=cost(one.byte_hours, price_gb_month),
+        collected_at=one.collected_at,
+    )
+
+
+def month_of_usage(one: Collected) -> wire.MonthOfUsage:
+    """Show a month that was, or would be, written down."""
+    return wire.MonthOfUsage(
+        month=str(one.month),
+        projects=one.projects,
+        byte_hours=one.byte_hours,
+        bytes_uploaded=one.bytes_uploaded,
+    )
+
+
+def standing(one: Standing) -> wire.QuotaStatus:
+    """Show a unit beside its quota."""
+    return wire.QuotaStatus(
+        unit=one.unit_public_id, quota_bytes=one.quota_bytes, used_bytes=one.used_bytes
     )
 
 
@@ -75,16 +132,16 @@ def letter(view: LetterView) -> wire.Letter:
     return wire.Letter(mail=mail(view.envelope), text=view.text, withheld=view.withheld)
 
 
-def user(account: User, email: str, unit_public_id: str | None) -> wire.User:
+def user(account: Listed) -> wire.User:
     """Show an account."""
     return wire.User(
         username=account.username,
         name=account.name,
-        email=email,
+        email=account.email,
         role=ROLE_WORDS[account.role],
-        unit=unit_public_id,
+        unit=account.unit_public_id,
         active=account.active,
-        has_password=account.auth_verifier is not None,
+        has_password=account.has_password,
         created_at=account.created_at,
     )
 
@@ -97,7 +154,7 @@ def new_user(made: NewAccount) -> wire.NewUser:
 def user_details(account: User, known: Details, living: int) -> wire.UserDetails:
     """Show an account with what hangs on it."""
     return wire.UserDetails(
-        user=user(account, known.emails[0], known.unit_public_id),
+        user=user(known.listed),
         emails=list(known.emails),
         second_factor="app" if account.second_factor is SecondFactor.APP else "mail",
         passkeys=known.passkeys,
@@ -131,6 +188,52 @@ def login(one: Login) -> wire.Session:
         created_at=one.created_at,
         expires_at=one.expires_at,
         partial=one.partial,
+    )
+
+
+def job(one: Job) -> wire.Job:
+    """Show a job."""
+    return wire.Job(
+        id=one.id,
+        kind=one.kind,
+        subject=one.subject,
+        state=one.state.value,
+        done=one.done,
+        total=one.total,
+        attempts=one.attempts,
+        run_after=one.run_after,
+        claimed_by=one.claimed_by,
+        alive_at=one.alive_at,
+        created_at=one.created_at,
+        finished_at=one.finished_at,
+        last_error=one.last_error,
+    )
+
+
+def scheduled(one: schedule.ScheduledJob) -> wire.ScheduledJob:
+    """Show what comes by the clock."""
+    match one.when:
+        case Cron(line=line):
+            when = line
+        case Every(interval=interval):
+            when = f"every {interval}"
+    return wire.ScheduledJob(kind=one.kind, subject=one.subject, when=when, at_start=one.at_start)
+
+
+def finding(row: FindingRow) -> wire.Finding:
+    """Show in what store and database disagreed."""
+    one = row.finding
+    return wire.Finding(
+        id=one.id,
+        kind=words.FindingKind[one.kind.name],
+        project=row.project,
+        bucket=one.bucket,
+        key=one.key,
+        file=one.name,
+        bytes_registered=one.bytes_registered,
+        bytes_found=one.bytes_found,
+        found_at=one.found_at,
+        seen_at=one.seen_at,
     )
 
 

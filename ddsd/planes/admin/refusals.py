@@ -37,6 +37,7 @@ STATUSES: Final[Mapping[type[errors.DdsError], int]] = {
     errors.AlreadyExists: HTTP_409_CONFLICT,
     errors.WrongStatus: HTTP_409_CONFLICT,
     errors.Busy: HTTP_409_CONFLICT,
+    errors.QuotaExceeded: HTTP_409_CONFLICT,
     errors.NotAuthenticated: HTTP_401_UNAUTHORIZED,
     errors.SecondFactorRequired: HTTP_401_UNAUTHORIZED,
     errors.Forbidden: HTTP_403_FORBIDDEN,

@@ -28,6 +28,7 @@ STATUSES: Final[Mapping[type[DdsError], int]] = {
     errors.AlreadyExists: 409,
     errors.WrongStatus: 409,
     errors.Busy: 409,
+    errors.QuotaExceeded: 409,
     errors.NotAuthenticated: 401,
     errors.SecondFactorRequired: 401,
     errors.Forbidden: 403,

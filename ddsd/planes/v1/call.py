@@ -98,8 +98,10 @@ class Call:
 
     @property
     def agent(self) -> str:
-        """What the client calls itself."""
-        return str(self.request.headers.get("User-Agent", ""))
+        """What the client calls itself; the stock client does so in its version header."""
+        version = self.request.headers.get(CLIENT_VERSION_HEADER, "")
+        agent = str(self.request.headers.get("User-Agent", ""))
+        return f"dds-cli/{version} {agent}" if version else agent
 
     @asynccontextmanager
     async def changing(self, action: Action) -> AsyncIterator[Asked]:

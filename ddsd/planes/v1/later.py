@@ -13,7 +13,7 @@ from litestar import HttpMethod, route
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 
-from ddsd.access import UNIT_ROLES, Action, Role
+from ddsd.access import Action, Role
 from ddsd.errors import Forbidden, InvalidInput
 from ddsd.planes.v1.call import Call
 from ddsd.planes.v1.wire import Json
@@ -31,20 +31,12 @@ class Later:
 
 _SUPER: Final = frozenset({Role.SUPER_ADMIN})
 LATER: Final = (
-    Later(HttpMethod.DELETE, "/file/rm", "delete files", UNIT_ROLES),
-    Later(HttpMethod.DELETE, "/file/rmdir", "delete folders", UNIT_ROLES),
-    Later(HttpMethod.DELETE, "/proj/rm", "delete a project's contents", UNIT_ROLES),
-    Later(HttpMethod.PATCH, "/proj/status", "extend a project's deadline", UNIT_ROLES),
-    Later(HttpMethod.PUT, "/proj/info", "change a project's description", UNIT_ROLES),
-    Later(HttpMethod.GET, "/usage", "compute usage", UNIT_ROLES),
     Later(HttpMethod.GET, "/unit/info/all", "list units here", _SUPER),
     Later(HttpMethod.POST, "/motd", "add a message of the day", _SUPER),
     Later(HttpMethod.PUT, "/motd", "deactivate a message of the day", _SUPER),
     Later(HttpMethod.POST, "/motd/send", "mail a message of the day", _SUPER),
     Later(HttpMethod.GET, "/maintenance", "be closed for maintenance", _SUPER),
     Later(HttpMethod.PUT, "/maintenance", "be closed for maintenance", _SUPER),
-    Later(HttpMethod.GET, "/stats", "show statistics", _SUPER),
-    Later(HttpMethod.GET, "/proj/busy/any", "list busy projects", _SUPER),
 )
 
 

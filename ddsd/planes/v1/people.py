@@ -11,7 +11,15 @@ from litestar.enums import MediaType
 from litestar.handlers import HTTPRouteHandler
 
 from ddsd.access import Action, Role
-from ddsd.errors import AlreadyExists, DdsError, InvalidFields, InvalidInput, MissingField, NotFound
+from ddsd.errors import (
+    AlreadyExists,
+    DdsError,
+    InvalidFields,
+    InvalidInput,
+    MissingField,
+    NotFound,
+    TooManyRequests,
+)
 from ddsd.planes.v1.call import Asked, Call, Edition, as_flag
 from ddsd.planes.v1.wire import Json, gmt, status_of
 from ddsd.projects import invitations, membership, pending, projects, repair
@@ -157,13 +165,13 @@ async def users(call: NamedDependency[Call]) -> Json:
         listed = await directory.listing(asked.work, None if unit is None else str(unit))
     people = [
         {
-            "Name": user.name,
-            "Username": user.username,
-            "Email": email,
-            "Role": user.role.value,
-            "Active": user.active,
+            "Name": one.name,
+            "Username": one.username,
+            "Email": one.email,
+            "Role": one.role.value,
+            "Active": one.active,
         }
-        for user, email in listed.people
+        for one in listed.people
     ]
     told: Json = {
         "users": people,
@@ -224,11 +232,11 @@ async def _request(asked: Asked) -> tuple[Request, Project | None]:
 
 @contextmanager
 def _told_with_status() -> Iterator[None]:
-    """Mark refusals whose body repeats the status; those of the unit, and of the known without project, do not."""
+    """Mark refusals whose body repeats the status: not those of the unit, the known without project, or too many."""
     try:
         yield
     except DdsError as no:
-        if "field" in no.facts:
+        if "field" in no.facts or isinstance(no, TooManyRequests):
             raise
         raise _Refused(no) from None
 

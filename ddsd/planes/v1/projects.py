@@ -1,7 +1,8 @@
-"""The stock wire: projects, their keys, their status, their people (wire contract, sections 4 and 6)."""
+"""The stock wire: projects, their keys, their status, their people (wire contract, section 4)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from litestar import get, post
@@ -19,15 +20,15 @@ from ddsd.errors import (
     NotFound,
 )
 from ddsd.keys import service as keys
-from ddsd.lifecycle import transitions
 from ddsd.planes.v1.call import Asked, Call, Edition, ProjectParameter, as_flag
 from ddsd.planes.v1.wire import Json, gmt
-from ddsd.projects import fields, gate, invitations, membership, projects, status
+from ddsd.projects import fields, gate, invitations, membership, projects
 from ddsd.projects.projects import Created, ProjectFields, ProjectLine
-from ddsd.projects.status import Status
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretBytes
 from ddsd.units.tables import Unit
+from ddsd.usage import reports
+from ddsd.usage.bytehours import cost
 
 # Each is a key pair and a letter, in the one transaction that may write.
 _MOST_PEOPLE: Final = 200
@@ -68,17 +69,25 @@ async def listing(call: NamedDependency[Call]) -> Json:
         show_all = as_flag(options.get("show_all"), default=False)
         lines = await projects.listing(asked.work, show_all=show_all)
         role = asked.caller.user.role
-    usage_asked = as_flag(options.get("usage"), default=False)
-    # Not computed here; without the keys the client breaks when it is to sort by one of them.
-    usage: Json = {"Usage": None, "Cost": None} if usage_asked else {}
+        with_usage = as_flag(options.get("usage"), default=False)
+        told_usage = role is not Role.RESEARCHER
+        used = (
+            await reports.of_listed(asked.work, show_all=show_all)
+            if with_usage and told_usage
+            else None
+        )
+    price = call.services.settings.usage.price_gb_month
     told: Json = {
-        "project_info": [_in_list(line, role) | usage for line in lines],
+        "project_info": [
+            _in_list(line, role) | (_used_by(line, used, price) if with_usage else {})
+            for line in lines
+        ],
         "total_size": sum(line.project.bytes_stored for line in lines),
         "always_show": role is not Role.RESEARCHER,
     }
-    # Without it the stock client leaves out the columns of usage.
-    if role is not Role.RESEARCHER and not usage_asked:
-        told["total_usage"] = {"usage": 0.0, "cost": 0.0}
+    if told_usage:
+        total = sum((used or {}).values())
+        told["total_usage"] = {"usage": total, "cost": cost(total, price)}
     return told
 
 
@@ -88,7 +97,7 @@ async def info(call: NamedDependency[Call]) -> Json:
     async with call.reading(Action.SEE_PROJECT) as asked:
         project = await asked.project(ProjectParameter.HELPER)
         line = await projects.describe(asked.work, project)
-    return {"project_info": _described(line, asked.caller.user.role)}
+    return {"project_info": described(line, asked.caller.user.role)}
 
 
 @get("/proj/public")
@@ -115,27 +124,7 @@ async def private_key(call: NamedDependency[Call]) -> Json:
 async def read_status(call: NamedDependency[Call]) -> Json:
     """Return the project's status, with its deadline and, if asked for, its history."""
     async with call.reading(Action.SEE_PROJECT) as asked:
-        project = await asked.project(ProjectParameter.HELPER)
-        told: Json = {"current_status": project.status.value}
-        if project.deadline is not None:
-            told["current_deadline"] = gmt(project.deadline)
-        if as_flag(call.options().get("history"), default=False):
-            told["history"] = [
-                [entry.status.value, gmt(entry.at)]
-                for entry in await projects.history(asked.work, project)
-            ]
-    return told
-
-
-@post("/proj/status", status_code=200)
-async def change_status(call: NamedDependency[Call]) -> Json:
-    """Release, retract or expire a project."""
-    async with call.changing(Action.CHANGE_STATUS) as asked:
-        body = call.json_object()
-        project = await asked.project(ProjectParameter.HELPER, for_change=True)
-        new = status.parse(body.get("new_status"))
-        said = await _enter(asked, project, new, body)
-    return {"message": f"Project {project.public_id} updated to status {new.value}.{said}"}
+        return await status_of(asked, await asked.project(ProjectParameter.HELPER))
 
 
 @get("/proj/users")
@@ -154,6 +143,19 @@ async def upload_complete(call: NamedDependency[Call]) -> Json:
         project = await asked.project(for_change=True)
         projects.note_upload(asked.work, project)
     return {"message": "Project upload timestamp updated."}
+
+
+async def status_of(asked: Asked, project: Project) -> Json:
+    """Return a project's status as ``proj/status`` tells of it."""
+    told: Json = {"current_status": project.status.value}
+    if project.deadline is not None:
+        told["current_deadline"] = gmt(project.deadline)
+    if as_flag(asked.call.options().get("history"), default=False):
+        told["history"] = [
+            [entry.status.value, gmt(entry.at)]
+            for entry in await projects.history(asked.work, project)
+        ]
+    return told
 
 
 async def _few_admins(asked: Asked, body: Json) -> str | None:
@@ -224,28 +226,6 @@ async def _add_people(asked: Asked, made: Created, wanted: list[object]) -> list
     return said
 
 
-async def _enter(asked: Asked, project: Project, new: Status, body: Json) -> str:
-    days, send_email = body.get("deadline"), as_flag(body.get("send_email"), default=True)
-    match new:
-        case Status.AVAILABLE:
-            first = project.deadline if project.status is Status.IN_PROGRESS else None
-            sent = await transitions.release(asked.work, project, days=days, send_email=send_email)
-            said = f" An e-mail notification has{'' if sent else ' not'} been sent."
-            if days is not None and first is not None and project.deadline == first:
-                said += f" The deadline stays {gmt(first)}, set at the first release."
-            return said
-        case Status.IN_PROGRESS:
-            await transitions.retract(asked.work, project)
-        case Status.EXPIRED:
-            await transitions.expire(asked.work, project, days=days)
-        case Status.ARCHIVED | Status.DELETED:
-            status.check_transition(project.status, new)
-            raise InvalidInput(
-                "This version of the service cannot archive or delete projects yet. Nothing was changed."
-            )
-    return ""
-
-
 async def _open(asked: Asked, project: Project) -> SecretBytes:
     user = asked.caller.user
     try:
@@ -275,7 +255,16 @@ def _in_list(line: ProjectLine, role: Role) -> Json:
     }
 
 
-def _described(line: ProjectLine, role: Role) -> Json:
+def _used_by(line: ProjectLine, used: Mapping[str, float] | None, price: float) -> Json:
+    """Return byte-hours and cost; nothing for a researcher, whose client wants the keys to be able to sort by them."""
+    if used is None:
+        return {"Usage": None, "Cost": None}
+    amount = used.get(line.project.public_id, 0.0)
+    return {"Usage": amount, "Cost": cost(amount, price)}
+
+
+def described(line: ProjectLine, role: Role) -> Json:
+    """Return one project as ``proj/info`` tells of it."""
     project = line.project
     return {
         "Project ID": project.public_id,
@@ -307,7 +296,6 @@ ROUTES: list[HTTPRouteHandler] = [
     public_key,
     private_key,
     read_status,
-    change_status,
     users,
     upload_complete,
 ]

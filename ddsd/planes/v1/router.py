@@ -13,7 +13,18 @@ from litestar.exceptions import HTTPException
 from litestar.types import ExceptionHandlersMap
 
 from ddsd.errors import DdsError
-from ddsd.planes.v1 import account, factors, files, later, notices, people, projects
+from ddsd.planes.v1 import (
+    account,
+    factors,
+    files,
+    later,
+    lifecycle,
+    notices,
+    people,
+    projects,
+    removal,
+    usage,
+)
 from ddsd.planes.v1.call import Edition, provide_call
 from ddsd.planes.v1.wire import Json, refusal
 
@@ -33,7 +44,10 @@ def build() -> list[Router]:
         *people.ROUTES,
         *notices.ROUTES,
         *projects.ROUTES,
+        *lifecycle.ROUTES,
         *files.ROUTES,
+        *removal.ROUTES,
+        *usage.ROUTES,
         *later.ROUTES,
     ]
     return [

@@ -12,7 +12,7 @@ from ddsd.planes.web import door, forms, refusals
 from ddsd.planes.web.door import entering
 from ddsd.planes.web.page import SHOWING, Problems, WebRequest, go, services_of
 from ddsd.units.tables import Unit
-from ddsd.users import accounts, password_change, sessions, standing
+from ddsd.users import accounts, agents, password_change, sessions, standing
 from ddsd.users.tables import SecondFactor, Session, SessionKind
 
 
@@ -107,7 +107,7 @@ def _line(session: Session, here: Session) -> SessionLine:
     usual = "a browser" if session.kind is SessionKind.WEB else "a client"
     return SessionLine(
         uid=session.uid,
-        client=session.agent or usual,
+        client=agents.readable(session.agent) or usual,
         address=session.address or "unknown",
         since=f"{session.created_at:%Y-%m-%d %H:%M}",
         here=session.id == here.id,

@@ -91,7 +91,11 @@ async def show_restore(request: WebRequest) -> Response[str]:
 async def restore(request: WebRequest) -> Response[str]:
     """Restore access with the words that were typed; they are not in the answer, whatever it says."""
     form = await forms.read(request)
+    async with entering(request) as visit:
+        await recovery.look(visit.work)  # who has to do with kits at all
+        member = visit.caller.member
     try:
+        await recovery.spend_try(services_of(request), member)
         async with entering(request, changing=True) as visit:
             done = await recovery.restore(
                 visit.work, form.secret("words"), everyone=form.text("everyone") == "yes"

@@ -15,7 +15,7 @@ from ddsd.errors import DdsError, NotAuthenticated, TooManyRequests
 from ddsd.planes.web import door, forms, refusals
 from ddsd.planes.web.door import LogInFirst, entering
 from ddsd.planes.web.page import SHOWING, WebRequest, go, page, services_of
-from ddsd.users import login, passkeys, recovery_codes, sessions
+from ddsd.users import codes, login, passkeys, recovery_codes, sessions
 from ddsd.users.tables import SecondFactor, SessionKind, User
 
 _WRONG: Final = "This username and password do not fit together."
@@ -26,6 +26,7 @@ class _Half:
     """Somebody who has given the password, at least, and what they may use besides a code."""
 
     user: User
+    code_waits: bool
     has_passkey: bool
     has_recovery_codes: bool
 
@@ -116,6 +117,7 @@ async def _half_in(request: WebRequest) -> _Half:
         user = visit.caller.user
         return _Half(
             user,
+            code_waits=await codes.is_waiting(visit.work, user.id),
             has_passkey=bool(await passkeys.listing(visit.work, user.id)),
             has_recovery_codes=bool((await recovery_codes.remaining(visit.work, user.id)).codes),
         )
@@ -136,12 +138,14 @@ def _first_step(request: WebRequest, username: str, wrong: DdsError | None) -> R
 
 def _second_step(request: WebRequest, half: _Half, wrong: DdsError | None) -> Response[str]:
     field = "" if isinstance(wrong, TooManyRequests) else "otp"
+    mailed = half.user.second_factor is SecondFactor.MAIL
     return page(
         request,
         "login_code.html",
         status=refusals.status_of(wrong) if wrong else 200,
         headers=refusals.headers_of(wrong) if wrong else {},
-        mailed=half.user.second_factor is SecondFactor.MAIL,
+        mailed=mailed,
+        passkey_first=mailed and half.has_passkey and not half.code_waits and not wrong,
         half=half,
         action=door.with_next(door.SECOND_STEP, door.next_page(request)),
         again=door.with_next("/login/code/new", door.next_page(request)),

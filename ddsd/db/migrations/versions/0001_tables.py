@@ -58,6 +58,8 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_error", sa.String(), nullable=False),
+        sa.Column("done", sa.BigInteger(), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
     with op.batch_alter_table("jobs", schema=None) as batch_op:
@@ -77,6 +79,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("recipient", sa.String(length=254), nullable=False),
+        sa.Column("about", sa.String(length=60), nullable=False),
         sa.Column("subject", sa.String(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("secret", sa.Boolean(), nullable=False),
@@ -89,6 +92,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_mails")),
     )
     with op.batch_alter_table("mails", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_mails_about"), ["about"], unique=False)
         batch_op.create_index(batch_op.f("ix_mails_recipient"), ["recipient"], unique=False)
         batch_op.create_index(batch_op.f("ix_mails_state"), ["state"], unique=False)
 
@@ -99,6 +103,24 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_motds")),
+    )
+    op.create_table(
+        "statistics",
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("units", sa.Integer(), nullable=False),
+        sa.Column("researchers", sa.Integer(), nullable=False),
+        sa.Column("project_owners", sa.Integer(), nullable=False),
+        sa.Column("unit_personnel", sa.Integer(), nullable=False),
+        sa.Column("unit_admins", sa.Integer(), nullable=False),
+        sa.Column("super_admins", sa.Integer(), nullable=False),
+        sa.Column("active_projects", sa.Integer(), nullable=False),
+        sa.Column("inactive_projects", sa.Integer(), nullable=False),
+        sa.Column("bytes_stored", sa.BigInteger(), nullable=False),
+        sa.Column("bytes_uploaded", sa.BigInteger(), nullable=False),
+        sa.Column("byte_hours_last_month", sa.Double(), nullable=False),
+        sa.Column("byte_hours_total", sa.Double(), nullable=False),
+        sa.Column("collected_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("day", name=op.f("pk_statistics")),
     )
     op.create_table(
         "store_keys",
@@ -133,13 +155,24 @@ def upgrade() -> None:
         sa.Column("project_counter", sa.Integer(), nullable=False),
         sa.Column("days_in_available", sa.Integer(), nullable=False),
         sa.Column("days_in_expired", sa.Integer(), nullable=False),
+        sa.Column("undo_days", sa.Integer(), nullable=False),
         sa.Column("quota_bytes", sa.BigInteger(), nullable=False),
         sa.Column("warning_level", sa.Float(), nullable=False),
+        sa.Column("quota_enforced", sa.Boolean(), nullable=False),
+        sa.Column("quota_warned_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_units")),
         sa.UniqueConstraint("internal_ref", name=op.f("uq_units_internal_ref")),
         sa.UniqueConstraint("name", name=op.f("uq_units_name")),
         sa.UniqueConstraint("public_id", name=op.f("uq_units_public_id")),
+    )
+    op.create_table(
+        "usage_collections",
+        sa.Column("month", sa.String(length=7), nullable=False),
+        sa.Column("byte_hours", sa.Double(), nullable=False),
+        sa.Column("bytes_uploaded", sa.BigInteger(), nullable=False),
+        sa.Column("collected_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("month", name=op.f("pk_usage_collections")),
     )
     op.create_table(
         "invites",
@@ -211,6 +244,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("secret_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("email", sa.String(length=254), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
@@ -256,11 +290,14 @@ def upgrade() -> None:
         sa.Column("deadline", sa.DateTime(timezone=True), nullable=True),
         sa.Column("released_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("times_expired", sa.Integer(), nullable=False),
+        sa.Column("ending", sa.String(length=40), nullable=True),
+        sa.Column("purge_after", sa.DateTime(timezone=True), nullable=True),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("public_key", sa.LargeBinary(), nullable=True),
         sa.Column("file_count", sa.BigInteger(), nullable=False),
         sa.Column("bytes_stored", sa.BigInteger(), nullable=False),
         sa.Column("bytes_original", sa.BigInteger(), nullable=False),
+        sa.Column("usage_closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_by", sa.Integer(), nullable=True),
         sa.Column("updated_by", sa.Integer(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -277,7 +314,31 @@ def upgrade() -> None:
         sa.UniqueConstraint("public_id", name=op.f("uq_projects_public_id")),
     )
     with op.batch_alter_table("projects", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_projects_ending",
+            ["ending"],
+            unique=False,
+            sqlite_where=sa.text("ending IS NOT NULL"),
+            postgresql_where=sa.text("ending IS NOT NULL"),
+        )
+        batch_op.create_index(
+            "ix_projects_purge_after",
+            ["purge_after"],
+            unique=False,
+            sqlite_where=sa.text("purge_after IS NOT NULL"),
+            postgresql_where=sa.text("purge_after IS NOT NULL"),
+        )
+        batch_op.create_index(
+            batch_op.f("ix_projects_status_deadline"), ["status", "deadline"], unique=False
+        )
         batch_op.create_index(batch_op.f("ix_projects_unit_id"), ["unit_id"], unique=False)
+        batch_op.create_index(
+            "ix_projects_usage_open",
+            ["unit_id"],
+            unique=False,
+            sqlite_where=sa.text("usage_closed_at IS NULL"),
+            postgresql_where=sa.text("usage_closed_at IS NULL"),
+        )
 
     op.create_table(
         "recovery_codes",
@@ -370,6 +431,32 @@ def upgrade() -> None:
             sqlite_where=sa.text("is_primary = 1"),
             postgresql_where=sa.text("is_primary"),
         )
+
+    op.create_table(
+        "findings",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=40), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=True),
+        sa.Column("bucket", sa.String(length=63), nullable=False),
+        sa.Column(
+            "key", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=False
+        ),
+        sa.Column("upload_id", sa.String(length=1024), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("bytes_registered", sa.BigInteger(), nullable=True),
+        sa.Column("bytes_found", sa.BigInteger(), nullable=True),
+        sa.Column("found_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name=op.f("fk_findings_project_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_findings")),
+        sa.UniqueConstraint(
+            "bucket", "kind", "key", "upload_id", name=op.f("uq_findings_bucket_kind_key_upload_id")
+        ),
+    )
+    with op.batch_alter_table("findings", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_findings_project_id"), ["project_id"], unique=False)
 
     op.create_table(
         "folders",
@@ -482,6 +569,23 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "usage_months",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column("month", sa.String(length=7), nullable=False),
+        sa.Column("byte_hours", sa.Double(), nullable=False),
+        sa.Column("bytes_uploaded", sa.BigInteger(), nullable=False),
+        sa.Column("collected_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["projects.id"], name=op.f("fk_usage_months_project_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_usage_months")),
+        sa.UniqueConstraint("project_id", "month", name=op.f("uq_usage_months_project_id_month")),
+    )
+    with op.batch_alter_table("usage_months", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_usage_months_month"), ["month"], unique=False)
+
+    op.create_table(
         "files",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("project_id", sa.Integer(), nullable=False),
@@ -489,7 +593,11 @@ def upgrade() -> None:
         sa.Column(
             "name", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=False
         ),
-        sa.Column("name_in_bucket", sa.String(length=1024), nullable=False),
+        sa.Column(
+            "name_in_bucket",
+            sa.String().with_variant(sa.String(collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("size_original", sa.BigInteger(), nullable=False),
         sa.Column("size_stored", sa.BigInteger(), nullable=False),
         sa.Column("compressed", sa.Boolean(), nullable=False),
@@ -535,7 +643,9 @@ def upgrade() -> None:
     with op.batch_alter_table("file_versions", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_file_versions_file_id"), ["file_id"], unique=False)
         batch_op.create_index(
-            batch_op.f("ix_file_versions_project_id"), ["project_id"], unique=False
+            batch_op.f("ix_file_versions_project_id_removed_at_uploaded_at_size_stored"),
+            ["project_id", "removed_at", "uploaded_at", "size_stored"],
+            unique=False,
         )
 
     # ### end Alembic commands ###

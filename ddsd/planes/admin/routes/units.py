@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
+from litestar.status_codes import HTTP_200_OK
 
 from ddsd.access import Operator
 from ddsd.contract import admin as wire
@@ -12,6 +13,7 @@ from ddsd.planes.admin import present
 from ddsd.projects import overview
 from ddsd.projects.overview import Load
 from ddsd.units import units
+from ddsd.units.units import Wanted
 from ddsd.work import Services, reading, transaction
 
 
@@ -35,3 +37,35 @@ async def create_unit(
     async with transaction(services, operator) as work:
         made = await units.create(work, **data.model_dump())
         return present.unit(units.row(made), Load())
+
+
+@get("/units/{public_id:str}")
+async def show_unit(
+    public_id: FromPath[str],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.Unit:
+    """Show one unit with what it has."""
+    async with reading(services, operator) as work:
+        unit = await units.find(work, public_id)
+        loads = await overview.load_by_unit(work)
+        return present.unit(units.row(unit), loads[public_id])
+
+
+@post("/units/{public_id:str}", status_code=HTTP_200_OK)
+async def update_unit(
+    public_id: FromPath[str],
+    data: JSONBody[wire.UpdateUnit],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.Changed:
+    """Change a unit, or tell what that would change."""
+    wanted = Wanted(**data.model_dump(exclude={"dry_run"}))
+    async with transaction(services, operator) as work:
+        changes = await units.update(work, public_id, wanted, dry_run=data.dry_run)
+    return wire.Changed(
+        dry_run=data.dry_run,
+        changes=[
+            wire.Change(field=one.field, before=one.before, after=one.after) for one in changes
+        ],
+    )

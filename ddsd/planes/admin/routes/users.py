@@ -11,7 +11,7 @@ from ddsd.access import Operator
 from ddsd.contract import admin as wire
 from ddsd.planes.admin import present
 from ddsd.projects import overview
-from ddsd.users import accounts, removal, standing
+from ddsd.users import accounts, email_change, removal, standing
 from ddsd.users.tables import User
 from ddsd.work import Services, Work, reading, transaction
 
@@ -26,10 +26,7 @@ async def list_users(
     async with reading(services, operator) as work:
         if unit is not None:
             await overview.require_unit(work, unit)
-        return [
-            present.user(account, email, unit_id)
-            for account, email, unit_id in await accounts.listing(work, unit)
-        ]
+        return [present.user(one) for one in await accounts.listing(work, unit)]
 
 
 @post("/users")
@@ -98,6 +95,20 @@ async def reset_second_factor(
     async with transaction(services, operator) as work:
         user = await accounts.find(work, username)
         await standing.reset_second_factor(work, user)
+        return await _details(work, user)
+
+
+@post("/users/{username:str}/email", status_code=HTTP_200_OK)
+async def put_email(
+    username: FromPath[str],
+    data: JSONBody[wire.PutEmail],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.UserDetails:
+    """Give an account another address."""
+    async with transaction(services, operator) as work:
+        user = await accounts.find(work, username)
+        await email_change.put(work, user, data.email)
         return await _details(work, user)
 
 

@@ -1,0 +1,179 @@
+"""What deadlines do by themselves: expire, archive, and at last remove, a step a night for each project.
+
+Invariant: each step is decided anew in its own transaction, so that a night may be interrupted, repeated, or come
+late. A step sets a deadline of its own from now on: however late the night, nobody loses more than one step by it.
+Nothing that removes data is done while letters about the project have not been delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, assert_never
+
+import structlog
+from sqlalchemy import Select, and_, or_, select
+
+from ddsd.access import System
+from ddsd.errors import Busy, WrongStatus
+from ddsd.jobs import queue
+from ddsd.jobs.schedule import EVERYTHING
+from ddsd.jobs.tables import Job, JobState
+from ddsd.lifecycle import endings, transitions, undo
+from ddsd.mail import outbox
+from ddsd.projects.status import Status
+from ddsd.projects.tables import Project
+from ddsd.units.tables import Unit
+from ddsd.work import Services, Work, reading, transaction
+
+FOLLOW_DEADLINES: Final = "follow_deadlines"
+_log = structlog.get_logger()
+_AT_ONCE: Final = 500
+
+
+class Step(StrEnum):
+    """What a project is due for."""
+
+    FINISH = "finish"
+    """An end was asked for, and no job works on it any more."""
+    PURGE = "purge"
+    """The undo window is over: the data goes."""
+    ARCHIVE = "archive"
+    """The data goes at once: the unit has no undo window."""
+    HIDE = "hide"
+    """Archived, but kept for the undo window."""
+    EXPIRE = "expire"
+
+
+_HELD_BY_MAIL: Final = frozenset({Step.HIDE, Step.ARCHIVE, Step.PURGE})
+
+
+@dataclass(frozen=True)
+class Due:
+    """A project that is due, since when, and what holds it back (empty: nothing)."""
+
+    public_id: str
+    unit: str
+    status: Status
+    step: Step
+    since: datetime
+    held: str = ""
+
+
+async def due(work: Work) -> Sequence[Due]:
+    """Return what is due now: the oldest first within each step."""
+    found = await work.session.execute(_candidates(work.now))
+    listed = [
+        _due(project, unit, step)
+        for project, unit in found
+        if (step := _step(project, unit, work.now)) is not None
+    ]
+    listed.sort(key=lambda one: (list(Step).index(one.step), one.since, one.public_id))
+    return await _with_what_holds_them(work, listed)
+
+
+async def run_now(work: Work) -> Job | None:
+    """Enqueue what the night does; ``None`` if it is at it already."""
+    return await queue.enqueue_unless_active(work, FOLLOW_DEADLINES, EVERYTHING)
+
+
+async def follow_deadlines(services: Services, _subject: str) -> None:
+    """Handle the job :data:`FOLLOW_DEADLINES`: take the step that each project is due for."""
+    async with reading(services, System()) as work:
+        found = await due(work)
+    for one in found:
+        if one.held:
+            _log.warning("lifecycle.held", project=one.public_id, step=one.step, why=one.held)
+            continue
+        try:
+            await take_step(services, one)
+        except (Busy, WrongStatus) as changed:
+            _log.info("lifecycle.passed_over", project=one.public_id, why=changed.message)
+
+
+async def take_step(services: Services, one: Due) -> None:
+    """Do what the project was due for when it was looked at, if it still is.
+
+    Raises:
+        Busy, WrongStatus: somebody was quicker.
+    """
+    async with transaction(services, System()) as work:
+        project = await endings.locked(work, one.public_id)
+        unit = await work.session.get_one(Unit, project.unit_id)
+        if _step(project, unit, work.now) is not one.step:
+            return
+        match one.step:
+            case Step.FINISH:
+                await queue.enqueue_unless_active(work, endings.END_PROJECT, one.public_id)
+            case Step.PURGE:
+                await endings.purge(work, project)
+            case Step.ARCHIVE:
+                await endings.archive(work, project)
+            case Step.HIDE:
+                await undo.hide(work, project)
+            case Step.EXPIRE:
+                await transitions.expire(work, project, days=None)
+            case _:
+                assert_never(one.step)
+
+
+def _candidates(now: datetime) -> Select[Project, Unit]:
+    project, job = Project.columns(), Job.columns()
+    at_work = select(job.id).where(
+        job.kind == endings.END_PROJECT,
+        job.subject == project.public_id,
+        job.state.in_((JobState.QUEUED, JobState.RUNNING)),
+    )
+    return (
+        select(Project, Unit)
+        .join(Unit, Unit.columns().id == project.unit_id)
+        .where(
+            or_(
+                and_(
+                    project.status.in_((Status.AVAILABLE, Status.EXPIRED)),
+                    project.deadline <= now,
+                ),
+                project.purge_after <= now,
+                project.ending.is_not(None),
+            ),
+            ~at_work.exists(),
+        )
+    )
+
+
+def _step(project: Project, unit: Unit, now: datetime) -> Step | None:
+    if project.ending is not None:
+        return Step.FINISH
+    if project.purge_after is not None:
+        return Step.PURGE if project.purge_after <= now else None
+    if project.deadline is None or project.deadline > now:
+        return None
+    if project.status is Status.EXPIRED:
+        return Step.HIDE if unit.undo_days else Step.ARCHIVE
+    return Step.EXPIRE if project.status is Status.AVAILABLE else None
+
+
+def _due(project: Project, unit: Unit, step: Step) -> Due:
+    since = project.purge_after or project.deadline or project.updated_at
+    return Due(project.public_id, unit.public_id, project.status, step, since)
+
+
+async def _with_what_holds_them(work: Work, listed: Sequence[Due]) -> Sequence[Due]:
+    waiting = [one.public_id for one in listed if one.step in _HELD_BY_MAIL]
+    letters: dict[str, int] = {}
+    for start in range(0, len(waiting), _AT_ONCE):
+        letters |= await outbox.undelivered(work, waiting[start : start + _AT_ONCE])
+    return [
+        replace(one, held=_why(letters[one.public_id]))
+        if one.step in _HELD_BY_MAIL and one.public_id in letters
+        else one
+        for one in listed
+    ]
+
+
+def _why(letters: int) -> str:
+    return (
+        f"{letters} letter{'s' if letters > 1 else ''} about it not delivered: see ddsctl mail ls"
+    )
