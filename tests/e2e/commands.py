@@ -213,7 +213,7 @@ EXERCISES: Final = (
 )
 
 
-def tests_by_command() -> Mapping[str, frozenset[str]]:
+def exercised_by() -> Mapping[str, frozenset[str]]:
     """Return, for each command, the tests that exercise it."""
     found: dict[str, frozenset[str]] = {}
     for one in EXERCISES:
@@ -221,7 +221,7 @@ def tests_by_command() -> Mapping[str, frozenset[str]]:
     return found
 
 
-def options_by_command() -> Mapping[str, frozenset[str]]:
+def given_to() -> Mapping[str, frozenset[str]]:
     """Return, for each command, what it is given by some test."""
     found: dict[str, frozenset[str]] = {}
     for one in EXERCISES:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from ddsd.planes.v1 import router
-from tests.e2e.commands import EXERCISES, HELP, Exercise, options_by_command, tests_by_command
+from tests.e2e.commands import EXERCISES, HELP, Exercise, given_to, exercised_by
 
 HERE: Final = Path(__file__).parent
 PAGE: Final = HERE.parents[1] / "docs" / "compatibility.md"
@@ -72,7 +72,7 @@ def wanted(one: dict[str, Any]) -> set[str]:
 
 def test_every_command_and_option_is_exercised_by_a_test(listed: dict[str, Any]) -> None:
     commands = {name: one for name, one in listed.items() if wanted(one) or not one["group"]}
-    assert {name: wanted(one) for name, one in commands.items()} == options_by_command()
+    assert {name: wanted(one) for name, one in commands.items()} == given_to()
 
 
 def test_the_list_is_what_help_shows(listed: dict[str, Any]) -> None:
@@ -129,8 +129,7 @@ def code_in(cell: str) -> list[str]:
 def test_the_page_has_every_command_once_with_its_tests() -> None:
     named = [(code_in(row[0])[0], frozenset(code_in(row[2]))) for row in rows()]
     tests = {
-        name: {test.partition("::")[2] for test in tests}
-        for name, tests in tests_by_command().items()
+        name: {test.partition("::")[2] for test in tests} for name, tests in exercised_by().items()
     }
     assert dict(named) == tests
     assert len(named) == len(tests)
@@ -147,3 +146,10 @@ def test_the_page_names_addresses_that_are_served() -> None:
         for endpoint in code_in(row[1]):
             method, _, path = endpoint.partition(" ")
             assert f"{method} {path}" in served, endpoint
+
+
+def test_the_page_has_the_sections_its_table_points_to() -> None:
+    headings = re.findall(r"^#+ (.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    anchors = {re.sub(r"[^a-z -]", "", one.lower()).replace(" ", "-") for one in headings}
+    for row in rows():
+        assert set(re.findall(r"\(#([^)]+)\)", row[3])) <= anchors, row[0]
