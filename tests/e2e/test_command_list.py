@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from ddsd.planes.v1 import router
-from tests.e2e.commands import EXERCISES, HELP, Exercise, given_to, exercised_by
+from tests.e2e.commands import EXERCISES, HELP, Exercise, exercised_by, given_to
 
 HERE: Final = Path(__file__).parent
 PAGE: Final = HERE.parents[1] / "docs" / "compatibility.md"
