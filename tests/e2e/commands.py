@@ -98,17 +98,17 @@ EXERCISES: Final = (
     ),
     _every(
         "dds project status display",
-        "test_a_release_is_taken_back_repeated_and_extended_twice",
+        "test_a_release_is_taken_back_and_repeated",
         "--project --show-history",
     ),
     _every(
         "dds project status release",
-        "test_a_release_is_taken_back_repeated_and_extended_twice",
+        "test_a_release_is_taken_back_and_repeated",
         "--project --deadline --no-mail",
     ),
     _every(
         "dds project status retract",
-        "test_a_release_is_taken_back_repeated_and_extended_twice",
+        "test_a_release_is_taken_back_and_repeated",
         "--project",
     ),
     _every(
@@ -128,7 +128,7 @@ EXERCISES: Final = (
     ),
     _every(
         "dds project status extend",
-        "test_a_release_is_taken_back_repeated_and_extended_twice",
+        "test_a_deadline_is_extended_twice_and_no_more",
         "--project --new-deadline",
     ),
     _every(

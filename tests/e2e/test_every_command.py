@@ -6,11 +6,12 @@ leaves those of others alone; what is put or got is compared byte for byte.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ FILES = {
     "one.txt": b"one\n",
     "empty": b"",
 }
+DATE = "%a, %d %b %Y %H:%M:%S"
 NOT_TWICE = "The specified data has already been uploaded."
 
 
@@ -163,7 +165,7 @@ def test_a_project_is_made_with_every_option(demo: Instance, logged_in: LoggedIn
     project = text.partition("created with id: ")[2].split()[0]
     assert any("invites you" in subject for subject in mails_to(demo, "new@demo.example"))
 
-    shown = staff.run("project", "info", "display", "--project", project)
+    shown = logged_in("researchuser_2").run("project", "info", "display", "--project", project)
     succeeded(shown, "Project title: All options", "Project description: Made by the client")
     assert row_of(shown, project)[:3] == [project, "First Unit User", "In Progress"]
 
@@ -349,24 +351,26 @@ def test_projects_are_listed_in_every_form(
     titles = [one["Title"] for one in every if one["Title"]]
     assert titles == sorted(titles)
 
-    asked = logged_in("researchuser_2").run("ls", answers=[Answer("Project ID:", "")])
+    none = Answer("Project ID:", "")
+    asked = logged_in("researchuser_2").run("ls", "--usage", "--sort", "usage", answers=[none])
     assert row_of(asked, delivery.project)[-2:] == ["---", "✅"]
 
 
-def test_a_release_is_taken_back_repeated_and_extended_twice(
-    demo: Instance, logged_in: LoggedIn
-) -> None:
+def test_a_release_is_taken_back_and_repeated(demo: Instance, logged_in: LoggedIn) -> None:
     staff = logged_in(SENDER)
-    project = new_project(demo, staff, "Status")
+    project = new_project(demo, staff, "Release")
     ask(demo, staff, "POST", "/user/add", project, email=R2, role="Researcher")
-    status = ("project", "status")
-    before = len(mails_to(demo, R2))
+    status, before = ("project", "status"), len(mails_to(demo, R2))
+    asked_on = datetime.now(UTC).date()
     succeeded(
         staff.run(*status, "release", "--project", project, "--deadline", "10", "--no-mail"),
         f"Project Project {project} updated to status Available. "
         "An e-mail notification has not been sent.",
     )
     assert len(mails_to(demo, R2)) == before
+    deadline = deadline_of(demo, staff, project)
+    assert deadline.time() == time(23, 59, 59)
+    assert deadline.date() - timedelta(days=10) in {asked_on, datetime.now(UTC).date()}
     succeeded(
         staff.run(*status, "retract", "--project", project),
         f"Project Project {project} updated to status In Progress.",
@@ -378,40 +382,50 @@ def test_a_release_is_taken_back_repeated_and_extended_twice(
     assert mails_to(demo, R2)[before:] == [
         "Project made available by Sequencing Unit of the Demo Facility in the Demo Facility"
     ]
+    shown = logged_in("researchuser_2").run(
+        *status, "display", "--project", project, "--show-history"
+    )
+    told = succeeded(
+        shown, f"Current status of {project}: Available with deadline {deadline:{DATE}} UTC"
+    )
+    history = told.partition("Status history")[2]
+    assert re.findall("(Available|Expired|In Progress), ", history) == [
+        "Available", "In Progress", "Available", "In Progress",
+    ]  # fmt: skip
 
-    extend = (*status, "extend", "--project", project)
+
+def test_a_deadline_is_extended_twice_and_no_more(demo: Instance, logged_in: LoggedIn) -> None:
+    staff = logged_in(SENDER)
+    project = new_project(demo, staff, "Deadline")
+    ask(demo, staff, "POST", "/proj/status", project, new_status="Available", deadline=10)
+    deadline = deadline_of(demo, staff, project)
+    extend = ("project", "status", "extend", "--project", project)
     given = f"The project '{project}' has been given a new deadline."
-    first = succeeded(staff.run(*extend, "--new-deadline", "5", answers=[YES]), given)
-    assert f"Current deadline: {_end_of_day(10):%a, %d %b %Y} 23:59:59 GMT" in first
-    days = Answer("How many days", "3")
-    second = succeeded(staff.run(*extend, answers=[days, YES]), given)
-    assert f"will be: {_end_of_day(18):%a,%d %b %Y} 23:59:59" in second
+    succeeded(
+        staff.run(*extend, "--new-deadline", "5", answers=[YES]),
+        f"Current deadline: {deadline:{DATE}} GMT",
+        "Default deadline extension: 90 days",
+        given,
+    )
+    assert deadline_of(demo, staff, project) == deadline + timedelta(days=5)
+    succeeded(staff.run(*extend, answers=[Answer("How many days", "3"), YES]), given)
+    assert deadline_of(demo, staff, project) == deadline + timedelta(days=8)
     refused(
         staff.run(*extend, "--new-deadline", "5"),
         "The maximum number of changes in data availability has been reached.",
     )
-    shown = staff.run(*status, "display", "--project", project, "--show-history")
-    text = succeeded(
-        shown,
-        f"Current status of {project}: Available with deadline "
-        f"{_end_of_day(18):%a, %d %b %Y} 23:59:59 UTC",
-    )
-    history = text.partition("Status history")[2]
-    entries = [word.removesuffix(",") for word in history.split() if word[0].isupper()]
-    assert [word for word in entries if word in {"Available", "Expired", "Progress"}] == [
-        "Available", "Expired", "Available", "Expired", "Available", "Progress", "Available",
-        "Progress",
-    ]  # fmt: skip
 
 
-def _end_of_day(days: int) -> datetime:
-    return datetime.now(UTC) + timedelta(days=days)
+def deadline_of(demo: Instance, client: StockClient, project: str) -> datetime:
+    """Return the project's deadline, as the wire has it."""
+    told = ask(demo, client, "GET", "/proj/status", project)["current_deadline"]
+    return datetime.strptime(told, f"{DATE} GMT").replace(tzinfo=UTC)
 
 
 def test_projects_end_in_the_background_while_the_store_hangs(
     demo: Instance, logged_in: LoggedIn
 ) -> None:
-    staff, boss = logged_in(SENDER), logged_in("superadmin")
+    staff, boss = logged_in("unitadmin_1"), logged_in("superadmin")
     project = new_project(demo, staff, "To be archived")
     status = ("project", "status")
     with store_stopped(demo):
@@ -450,7 +464,7 @@ def store_stopped(demo: Instance) -> Iterator[None]:
 def test_projects_are_aborted_and_deleted_if_one_is_sure(
     demo: Instance, logged_in: LoggedIn
 ) -> None:
-    staff = logged_in(SENDER)
+    staff = logged_in("unitadmin_1")
     aborted, deleted = (new_project(demo, staff, title) for title in ("Abort", "Delete"))
     ask(demo, staff, "POST", "/proj/status", aborted, new_status="Available", send_email=False)
     status = ("project", "status")
