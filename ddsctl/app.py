@@ -16,10 +16,13 @@ from ddsctl.commands import (
     lifecycle,
     mail,
     maintenance,
+    motd,
     project,
+    reminders,
     service,
     sessions,
     stats,
+    store,
     unit,
     usage,
     user,
@@ -88,6 +91,9 @@ app.add_typer(stats.app, name="stats")
 app.add_typer(mail.app, name="mail")
 app.add_typer(audit.app, name="audit")
 app.add_typer(maintenance.app, name="maintenance")
+app.add_typer(motd.app, name="motd")
+app.add_typer(reminders.app, name="reminders")
+app.add_typer(store.app, name="store")
 app.add_typer(db.app, name="db")
 
 

@@ -82,8 +82,8 @@ class Daemon:
         """
         return self._read(self._ask("POST", path, body=body), TypeAdapter(kind))
 
-    def post_for_list(self, path: str, body: BaseModel, kind: type[Answer]) -> list[Answer]:
-        """Ask for something to be done whose outcome is a list.
+    def post_for_list(self, path: str, body: BaseModel | None, kind: type[Answer]) -> list[Answer]:
+        """Ask for many to be made or done.
 
         Raises:
             Failure: as for :meth:`get`.

@@ -54,6 +54,9 @@ class Action(StrEnum):
     RESET_SECOND_FACTOR = "reset second factor"
     SEE_USAGE = "see usage"
     SEE_STATISTICS = "see statistics"
+    INFORM_ALL = "inform everybody"
+    CLOSE_SERVICE = "close the service"
+    LIST_UNITS = "list units"
     OPERATE = "operate"
 
 
@@ -87,6 +90,9 @@ PERMISSIONS: Final[Mapping[Action, frozenset[Role]]] = {
     # Super admins are told so in words of their own (wire contract, section 3): ddsd.usage.reports.
     Action.SEE_USAGE: UNIT_ROLES | {Role.SUPER_ADMIN},
     Action.SEE_STATISTICS: frozenset({Role.SUPER_ADMIN}),
+    Action.INFORM_ALL: frozenset({Role.SUPER_ADMIN}),
+    Action.CLOSE_SERVICE: frozenset({Role.SUPER_ADMIN}),
+    Action.LIST_UNITS: frozenset({Role.SUPER_ADMIN}),
     Action.OPERATE: frozenset(),
 }
 OWNERS_MAY: Final = frozenset({Action.ADD_PEOPLE, Action.MANAGE_ACCESS})
@@ -98,6 +104,9 @@ OPERATORS_MAY: Final = frozenset(
         Action.RESTORE_PROJECT,
         Action.PURGE_PROJECT,
         Action.LIST_BUSY,
+        Action.INFORM_ALL,
+        Action.CLOSE_SERVICE,
+        Action.LIST_UNITS,
     }
 )
 """What somebody on this machine may. Nothing of it needs a key."""

@@ -28,6 +28,7 @@ from ddsd.mail import handlers as mail_jobs
 from ddsd.mail.kept import KeptTransport
 from ddsd.mail.port import MailTransport
 from ddsd.mail.smtp import SmtpTransport
+from ddsd.notices import mailing, reminders
 from ddsd.secret import SecretText
 from ddsd.settings import (
     MailKind,
@@ -55,11 +56,13 @@ _JOBS: Final[Mapping[str, Handler]] = {
     deadlines.FOLLOW_DEADLINES: deadlines.follow_deadlines,
     grants.REVOKE_STORE_KEY: grants.revoke_store_key,
     **password_reset.HANDLERS,
+    **mailing.HANDLERS,
+    **reminders.HANDLERS,
     **removal.HANDLERS,
     **reconciliation.HANDLERS,
     **usage_jobs.HANDLERS,
 }
-SCHEDULED: Final = (
+_SCHEDULED: Final = (
     ScheduledJob(deadlines.FOLLOW_DEADLINES, Cron("1 0 * * *")),
     ScheduledJob(mail_jobs.FORGET_OLD_MAILS, Cron("20 2 * * *")),
     ScheduledJob(housekeeping.FORGET_OLD_JOBS, Cron("40 2 * * *")),
@@ -208,9 +211,14 @@ def job_runner(services: Services) -> JobRunner:
     return runner
 
 
+def scheduled(settings: Settings) -> tuple[ScheduledJob, ...]:
+    """Return all jobs that come by themselves."""
+    return (*_SCHEDULED, reminders.scheduled(settings))
+
+
 def schedule(services: Services) -> Schedule:
     """Make the schedule of all jobs that come by themselves."""
-    return Schedule(services, SCHEDULED)
+    return Schedule(services, scheduled(services.settings))
 
 
 def new_instance_key(path: Path) -> None:

@@ -70,7 +70,11 @@ def planes(services: Services) -> Planes:
     from ddsd.planes.admin import app as admin
     from ddsd.planes.admin.peer import PeerProtocol
 
-    return Planes(public.build(services), admin.build(services, bootstrap.SCHEDULED), PeerProtocol)
+    return Planes(
+        public.build(services),
+        admin.build(services, bootstrap.scheduled(services.settings)),
+        PeerProtocol,
+    )
 
 
 def run(services: Services, apps: Planes | None = None) -> None:

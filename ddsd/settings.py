@@ -15,6 +15,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import time
 from email.utils import parseaddr
 from enum import StrEnum
 from pathlib import Path
@@ -144,6 +145,7 @@ def _socket_path(value: Path) -> Path:
 
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+ReminderDays = Annotated[int, Field(ge=1, le=90)]
 MaybePath = Annotated[Path | None, BeforeValidator(_empty_is_none)]
 Url = Annotated[str, AfterValidator(_service_address)]
 RequiredUrl = Annotated[str, Field(min_length=1), AfterValidator(_service_address)]
@@ -264,6 +266,18 @@ class Usage(_Section):
     price_gb_month: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 0.09
 
 
+class Reminders(_Section):
+    """On which days before a deadline, and at what hour (UTC), people are reminded. No days: never."""
+
+    days: tuple[ReminderDays, ...] = (14, 7, 1)
+    at: Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] = "07:00"
+
+    @property
+    def time_of_day(self) -> time:
+        """Return the hour as a time of day, in UTC."""
+        return time.fromisoformat(self.at)
+
+
 class Log(_Section):
     """What is logged."""
 
@@ -281,6 +295,7 @@ class Settings(_Section):
     mail: MailSection = MailSection()
     security: Security = Security()
     usage: Usage = Usage()
+    reminders: Reminders = Reminders()
     log: Log = Log()
 
     @property
@@ -475,8 +490,11 @@ def _in_plain_words(toml_error: str) -> str:
     return f"{place or 'somewhere'}: {said}"
 
 
+_LISTS: Final = frozenset({"trusted_proxies", "days"})
+
+
 def _from_text(key: str, value: str) -> object:
-    if key == "trusted_proxies":
+    if key in _LISTS:
         return [one.strip() for one in value.split(",") if one.strip()]
     return value
 

@@ -49,6 +49,9 @@ TABLE = {
     Action.RESET_SECOND_FACTOR: (True, False, False, False),
     Action.SEE_USAGE: (True, True, True, False),
     Action.SEE_STATISTICS: (True, False, False, False),
+    Action.INFORM_ALL: (True, False, False, False),
+    Action.CLOSE_SERVICE: (True, False, False, False),
+    Action.LIST_UNITS: (True, False, False, False),
     Action.OPERATE: (False, False, False, False),
 }
 
@@ -74,13 +77,18 @@ def test_every_action_has_a_line() -> None:
 
 
 @pytest.mark.parametrize("action", Action)
-def test_an_operator_operates_and_changes_statuses_and_does_nothing_else(action: Action) -> None:
+def test_an_operator_operates_changes_statuses_informs_closes_and_does_nothing_else(
+    action: Action,
+) -> None:
     may = {
         Action.OPERATE,
         Action.CHANGE_STATUS,
         Action.RESTORE_PROJECT,
         Action.PURGE_PROJECT,
         Action.LIST_BUSY,
+        Action.INFORM_ALL,
+        Action.CLOSE_SERVICE,
+        Action.LIST_UNITS,
     }
     assert allowed(Operator(0, "root"), action) == (action in may)
 

@@ -96,7 +96,11 @@ def _mistake(group: object, words: Sequence[str]) -> str:
     waiting = list(words)
     while waiting:
         word = waiting.pop(0)
-        known |= {option for one in getattr(command, "params", ()) for option in one.opts}
+        known |= {
+            option
+            for one in getattr(command, "params", ())
+            for option in (*one.opts, *one.secondary_opts)
+        }
         if word.startswith("--"):
             if word.partition("=")[0] not in known:
                 return f"there is no option {word}"

@@ -48,6 +48,20 @@ class StoreStatus(_Sent):
     problem: str = ""
 
 
+class StoreSettings(_Sent):
+    """The object store as it is configured; its secret is never told. Addresses and key are empty if embedded."""
+
+    kind: str
+    endpoint: str
+    public_endpoint: str
+    region: str
+    access_key: str
+    directory: str
+    wide_upload_keys: bool
+    answers: bool
+    problem: str
+
+
 class MailStatus(_Sent):
     """``letters`` counts the outbox by state. ``sends`` is false when letters are only kept for ``mail show``."""
 
@@ -276,6 +290,66 @@ class SetMaintenance(_Asked):
     """Close the service, or open it again."""
 
     on: bool
+
+
+class AddMotd(_Asked):
+    """A message of the day to be shown from now on."""
+
+    message: str
+
+
+class Motd(_Sent):
+    """A message of the day; ``active``: it is shown."""
+
+    id: int
+    message: str
+    created_at: datetime
+    active: bool
+
+
+class SendMotd(_Asked):
+    """Whom to mail a message of the day to. ``dry_run``: only count them."""
+
+    unit_only: bool = False
+    dry_run: bool = False
+
+
+class Mailing(_Sent):
+    """A message of the day, and how many people are, or would be, mailed it: those who have not been yet."""
+
+    id: int
+    unit_only: bool
+    people: int
+
+
+class DueReminder(_Sent):
+    """What the next run of reminders would write of a project.
+
+    ``step`` is the number of days before the deadline that is due, ``lacking`` counts the researchers who have not
+    downloaded everything, ``to_remind`` are the addresses to be written to, ``tells_unit``: the summary names it.
+    """
+
+    unit: str
+    public_id: str
+    deadline: datetime
+    step: int
+    lacking: int
+    to_remind: list[str]
+    tells_unit: bool
+
+
+class UnitReminders(_Sent):
+    """On which days before a deadline a unit's researchers are reminded; ``own`` false: as the settings say."""
+
+    unit: str
+    days: list[int]
+    own: bool
+
+
+class SetReminders(_Asked):
+    """When a unit's researchers are reminded: such as ``14,7,1``; empty: never; null: as the settings say."""
+
+    days: str | None
 
 
 class Project(_Sent):

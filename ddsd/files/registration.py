@@ -25,6 +25,7 @@ from ddsd.errors import (
     NotFound,
     WrongStatus,
 )
+from ddsd.files import downloads
 from ddsd.files.names import ROOT, folder_of, with_ancestors
 from ddsd.files.tables import FileVersion, Folder, StoredFile
 from ddsd.projects import quota
@@ -234,8 +235,9 @@ async def replace_as(work: Work, upload: Upload) -> None:
     await work.session.execute(
         update(StoredFile)
         .where(StoredFile.columns().id == file.id)
-        .values(uploaded_at=work.now, **new.columns())
+        .values(uploaded_at=work.now, downloaded_at=None, **new.columns())
     )
+    await downloads.forget(work, file.id)
     await work.session.execute(_ADD_VERSIONS, [_version(work, file.id, upload)])
 
 
@@ -267,24 +269,6 @@ async def match(work: Work, project: Project, names: Iterable[str]) -> Mapping[s
         )
         found.update({str(name): str(key) for name, key in rows})
     return found
-
-
-async def note_download(work: Work, project: Project, name: str) -> None:
-    """Note that somebody has fetched the file now.
-
-    Raises:
-        Forbidden: the caller may not download.
-        NotFound: there is no such file.
-    """
-    require_member(work.actor, Action.DOWNLOAD)
-    table = StoredFile.columns()
-    changed = await work.session.execute(
-        update(StoredFile)
-        .where(table.project_id == project.id, table.name == name)
-        .values(downloaded_at=work.now)
-    )
-    if not affected(changed):
-        raise NotFound("Specified file does not exist.")
 
 
 async def _count(work: Work, project_id: int, files: int, stored: int, original: int) -> None:

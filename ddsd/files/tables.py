@@ -43,6 +43,22 @@ class StoredFile(Table, table=True):
     downloaded_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
+class Download(Table, table=True):
+    """Somebody has fetched a file as it is now; gone when the file is removed or gets new content.
+
+    ``project_id`` repeats the file's, so that what one person has of a project is one range of an index. It is no
+    foreign key: to check it would lock the project's row after the file's, and others lock them the other way round.
+    """
+
+    __tablename__ = "downloads"
+    __table_args__ = (Index(None, "user_id", "project_id"),)
+
+    file_id: int = Field(primary_key=True, foreign_key="files.id", ondelete="CASCADE")
+    user_id: int = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
+    project_id: int
+    at: datetime = Field(sa_type=UtcDateTime)
+
+
 class Folder(Table, table=True):
     """A folder that holds a file somewhere below it. The root's path is ``.`` and it has no parent.
 

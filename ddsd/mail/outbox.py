@@ -23,7 +23,7 @@ from ddsd.access import Action, System, require
 from ddsd.errors import MailRefused, MailUnavailable, NotFound
 from ddsd.jobs import queue
 from ddsd.mail.port import Attachment, Letter
-from ddsd.mail.render import Rendered, common_facts, render
+from ddsd.mail.render import Fact, Rendered, common_facts, render
 from ddsd.mail.tables import Mail, MailState
 from ddsd.work import Services, Work, reading, transaction
 
@@ -31,6 +31,7 @@ SEND_MAIL: Final = "send_mail"
 KEEP_MAILS: Final = timedelta(days=90)
 _LONGEST_HOST: Final = 80
 _DELIVERED: Final = (MailState.SENT, MailState.KEPT)
+_SETTLED: Final = (*_DELIVERED, MailState.WITHDRAWN)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,9 @@ async def write(
     secret: bool = False,
     at_once: bool = False,
     attachments: Sequence[Attachment] = (),
-    **facts: str,
+    sent_by: str = SEND_MAIL,
+    told: Mapping[str, Fact] | None = None,
+    **facts: Fact,
 ) -> Mail:
     """Write a letter in this transaction; it leaves by a job once that is committed.
 
@@ -78,18 +81,22 @@ async def write(
         secret: the letter has a code or a link in it that lets its reader in.
         at_once: no job: the caller calls :func:`send_now` after the commit.
         attachments: tables to go with it.
-        facts: what the templates ask for. A letter that is told a ``public_id`` is about that project.
+        sent_by: the kind of the job that sends it, whose subject is the letter's number. Another kind than
+            :data:`SEND_MAIL` looks whether the letter is still wanted and then calls :func:`send_mail`.
+        told: what the templates ask for; or, one by one,
+        facts: the same. A letter that is told a ``public_id`` is about that project.
 
     Raises:
         jinja2.TemplateError: there is no such kind, or a fact is missing.
     """
     services = work.services
-    rendered = render(kind, common_facts(services.settings) | facts)
+    known = dict(told or {}) | facts
+    rendered = render(kind, common_facts(services.settings) | known)
     message_id = _new_message_id(services.settings.instance.public_url)
     mail = Mail(
         kind=kind,
         recipient=recipient,
-        about=facts.get("public_id", ""),
+        about=str(known.get("public_id", "")),
         subject=rendered.subject,
         body=_seal(services, rendered, attachments, message_id),
         secret=secret,
@@ -100,8 +107,36 @@ async def write(
     work.session.add(mail)
     await work.session.flush()
     if services.post.sends and not at_once:
-        await queue.enqueue(work, SEND_MAIL, str(mail.id))
+        await queue.enqueue(work, sent_by, str(mail.id))
     return mail
+
+
+async def rewrite(work: Work, mail_id: int, told: Mapping[str, Fact], *, recipient: str) -> None:
+    """Render a letter that has not left anew, so that it tells what is so now, to who has this address now.
+
+    Raises:
+        jinja2.UndefinedError: a fact is missing.
+    """
+    mail = await _unsent(work, mail_id)
+    if mail is None:
+        return
+    rendered = render(mail.kind, common_facts(work.services.settings) | dict(told))
+    mail.recipient, mail.subject = recipient, rendered.subject
+    mail.body = _seal(work.services, rendered, (), mail.message_id)
+
+
+async def withdraw(work: Work, mail_id: int, why: str) -> None:
+    """Do not send a letter that has not left: what it tells of is over."""
+    mail = await _unsent(work, mail_id)
+    if mail is not None:
+        mail.state, mail.last_error = MailState.WITHDRAWN, why
+
+
+async def miss(work: Work, mail_id: int, why: str) -> None:
+    """Note that a letter has not left in time: it has failed, and what waits for its delivery goes on waiting."""
+    mail = await _unsent(work, mail_id)
+    if mail is not None:
+        mail.state, mail.last_error = MailState.FAILED, why
 
 
 async def send_now(services: Services, mail_id: int) -> None:
@@ -194,7 +229,7 @@ async def undelivered(work: Work, public_ids: Iterable[str]) -> Mapping[str, int
         select(Mail.about, func.count())
         .where(
             col(Mail.about).in_(list(public_ids)),
-            col(Mail.state).not_in(_DELIVERED),
+            col(Mail.state).not_in(_SETTLED),
             ~made_good,
         )
         .group_by(col(Mail.about))
@@ -216,7 +251,7 @@ async def forget_old(work: Work) -> int:
         delete(Mail)
         .where(
             col(Mail.created_at) < work.now - KEEP_MAILS,
-            or_(col(Mail.state).in_(_DELIVERED), col(Mail.about) == ""),
+            or_(col(Mail.state).in_(_SETTLED), col(Mail.about) == ""),
         )
         .returning(col(Mail.id))
     )
@@ -236,13 +271,18 @@ def _why_withheld(mail: Mail, *, sends: bool) -> str:
     return ""
 
 
+async def _unsent(work: Work, mail_id: int) -> Mail | None:
+    mail = await work.session.get(Mail, mail_id, with_for_update=True)
+    return None if mail is None or mail.state in _SETTLED else mail
+
+
 async def _find(services: Services, mail_id: int) -> Mail | None:
     async with reading(services, System()) as work:
         return await work.session.get(Mail, mail_id)
 
 
 async def _send(services: Services, mail: Mail) -> None:
-    if mail.body is None or mail.state in {MailState.SENT, MailState.KEPT}:
+    if mail.body is None or mail.state in _SETTLED:
         return
     await services.post.send(_unseal(services, mail, mail.body))
     await _note_success(services, mail.id)

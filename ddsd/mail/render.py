@@ -7,13 +7,16 @@ pair of templates, ``<kind>.txt`` (whose first line is ``Subject: …``) and ``<
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from ddsd.settings import Settings
+
+Fact = str | Sequence[Mapping[str, str]]
+"""What a letter is told: one line, or rows of named lines."""
 
 _SUBJECT: Final = "Subject: "
 # These reorder what is printed after them, so that a title could disguise a line of ours.
@@ -42,7 +45,7 @@ def kinds() -> frozenset[str]:
     return frozenset(name.removesuffix(".txt") for name in names if not name.startswith("_"))
 
 
-def common_facts(settings: Settings) -> dict[str, str]:
+def common_facts(settings: Settings) -> dict[str, Fact]:
     """Return the facts that every letter may state: who runs the service, whom to ask, where it is."""
     instance = settings.instance
     return {
@@ -52,22 +55,29 @@ def common_facts(settings: Settings) -> dict[str, str]:
     }
 
 
-def render(kind: str, facts: Mapping[str, str]) -> Rendered:
+def render(kind: str, facts: Mapping[str, Fact]) -> Rendered:
     """Render a letter.
 
     Args:
         kind: one of :func:`kinds`.
-        facts: what the templates of the kind ask for, and :func:`common_facts`. Each is folded into one line.
+        facts: what the templates of the kind ask for, and :func:`common_facts`. Each, and each in a row, is folded
+            into one line.
 
     Raises:
         jinja2.TemplateNotFound: there is no such kind.
         jinja2.UndefinedError: a fact is missing.
     """
-    lines = {name: one_line(value) for name, value in facts.items()}
+    lines = {name: _lines(fact) for name, fact in facts.items()}
     head, _, text = _ENVIRONMENT.get_template(f"{kind}.txt").render(lines).partition("\n")
     subject = head.removeprefix(_SUBJECT).strip()
     html = _ENVIRONMENT.get_template(f"{kind}.html").render(lines, subject=subject)
     return Rendered(subject, text.strip() + "\n", html)
+
+
+def _lines(fact: Fact) -> Fact:
+    if isinstance(fact, str):
+        return one_line(fact)
+    return [{name: one_line(value) for name, value in row.items()} for row in fact]
 
 
 def one_line(value: str) -> str:

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from ddsd.errors import NotFound
-from ddsd.mail.render import Rendered, common_facts, render
+from ddsd.mail.render import Fact, Rendered, common_facts, render
 from ddsd.settings import Settings
 
 _CODE: Final = "c2FtcGxlLXNlY3JldC10aGF0LW9wZW5zLW5vdGhpbmc"
 _WHY: Final = "The database does not answer."
 
-SAMPLES: Final[Mapping[str, Mapping[str, str]]] = {
+SAMPLES: Final[Mapping[str, Mapping[str, Fact]]] = {
     "one_time_code": {"code": "01234567", "minutes": "15"},
     "set_password": {"link": f"/set-password#{_CODE}", "hours": "72", "username": "kim"},
     "invite": {
@@ -61,6 +61,34 @@ SAMPLES: Final[Mapping[str, Mapping[str, str]]] = {
     "security_notice": {"username": "kim", "change": "The passkey “Laptop” was added."},
     "recovery_code_used": {"username": "kim", "left": "9"},
     "motd": {"text": "On Sunday the service is closed from 8:00 to 10:00 UTC."},
+    "deadline_reminder": {
+        "title": "Fern genome",
+        "public_id": "unit00001",
+        "unit": "Genomics Unit",
+        "unit_contact": "genomics@example.org",
+        "deadline": "2026-11-29 23:59:59 UTC",
+        "when": "in 7 days",
+        "missing": "12 of 40 files",
+    },
+    "deadlines_summary": {
+        "unit": "Genomics Unit",
+        "projects": [
+            {
+                "title": "Fern genome",
+                "public_id": "unit00001",
+                "deadline": "2026-11-29 23:59:59 UTC",
+                "when": "in 7 days",
+                "missing": "kim@example.org (28 of 40 files)",
+            },
+            {
+                "title": "Moss genome",
+                "public_id": "unit00002",
+                "deadline": "2026-11-23 23:59:59 UTC",
+                "when": "tomorrow",
+                "missing": "nobody: all have downloaded everything",
+            },
+        ],
+    },
     "usage_available": {"month": "2026-11"},
     "usage_failed": {"month": "2026-11", "why": _WHY},
     "usage_sent": {"month": "2026-11", "units": "unit1, unit2"},
@@ -83,8 +111,7 @@ def preview(settings: Settings, kind: str) -> Rendered:
     if kind not in SAMPLES:
         raise NotFound(f"There is no letter '{kind}'. There are: {', '.join(sorted(SAMPLES))}.")
     common = common_facts(settings)
-    facts = {
-        name: common["public_url"] + fact if name == "link" else fact
-        for name, fact in SAMPLES[kind].items()
-    }
+    facts = dict(SAMPLES[kind])
+    if "link" in facts:
+        facts["link"] = f"{common['public_url']}{facts['link']}"
     return render(kind, common | facts)

@@ -19,6 +19,7 @@ class MailState(StrEnum):
     SENT = "sent"
     KEPT = "kept"
     FAILED = "failed"
+    WITHDRAWN = "withdrawn"
 
 
 class Mail(Table, table=True):

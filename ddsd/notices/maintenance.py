@@ -26,9 +26,9 @@ async def turn(work: Work, *, on: bool) -> None:
     """Close the service for all but super admins, or open it again; running transfers go on.
 
     Raises:
-        Forbidden: the actor does not operate this service.
+        Forbidden: the actor may not.
     """
-    require(work.actor, Action.OPERATE)
+    require(work.actor, Action.CLOSE_SERVICE)
     statement = insert_into(work.session, Switch).values(name=_NAME, on=on)
     await work.session.execute(
         statement.on_conflict_do_update(index_elements=[Switch.columns().name], set_={"on": on})

@@ -17,7 +17,8 @@ class Unit(Table, table=True):
     ``quota_bytes`` 0 means none; ``warning_level`` is a fraction of it. With ``quota_enforced`` what goes
     over the quota is refused, else there are only warnings. ``quota_warned_at`` is when the unit was told that it
     had come over the level; empty again once it is below.
-    ``undo_days`` is how long a project archived by its deadline can be restored; 0: not at all.
+    ``undo_days`` is how long a project archived by its deadline can be restored; 0: not at all. ``reminder_days`` is
+    such as ``14,7,1``, empty: nobody is reminded, null: as the settings say.
     """
 
     __tablename__ = "units"
@@ -36,4 +37,5 @@ class Unit(Table, table=True):
     warning_level: float = Field(default=0.8)
     quota_enforced: bool = Field(default=True)
     quota_warned_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    reminder_days: str | None = Field(default=None, max_length=255)
     created_at: datetime = Field(sa_type=UtcDateTime)

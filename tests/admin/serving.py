@@ -119,7 +119,7 @@ def serving_on(listener: socket.socket, services: Services) -> Iterator[AdminPla
     """Serve the admin plane on a bound socket of whatever kind until the block ends."""
     server = uvicorn.Server(
         uvicorn.Config(
-            admin.build(services, bootstrap.SCHEDULED),
+            admin.build(services, bootstrap.scheduled(services.settings)),
             http=PeerProtocol,
             ws="none",
             proxy_headers=False,

@@ -142,3 +142,15 @@ def test_statistics_are_counted_and_listed(ctl: Ctl) -> None:
     assert (dry["units"], dry["bytes_stored"], dry["bytes_uploaded"]) == (1, 900, 10**9)
     assert ctl("stats", "collect").code == 0
     assert len(ctl("stats", "ls", "--tsv").out.splitlines()) == 2
+
+
+def test_the_store_is_shown_as_it_is_configured(ctl: Ctl, plane: AdminPlane) -> None:
+    shown = ctl("store", "show", "--json").json
+    assert isinstance(shown, dict)
+    assert (shown["kind"], shown["answers"], shown["problem"]) == ("embedded", True, "")
+    assert shown["directory"] == str(plane.services.settings.store_directory)
+    plane.store.away = True
+    away = ctl("store", "show", "--json").json
+    assert isinstance(away, dict)
+    assert away["answers"] is False
+    assert away["problem"]

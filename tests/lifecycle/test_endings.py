@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,7 +16,7 @@ from ddsd.access import System
 from ddsd.audit.tables import AuditEntry
 from ddsd.db.base import Table
 from ddsd.db.engine import Database
-from ddsd.errors import StoreUnavailable
+from ddsd.errors import Busy, StoreUnavailable
 from ddsd.files import grants
 from ddsd.files.tables import FileVersion, StoredFile, StoreKey
 from ddsd.jobs.tables import Job, JobState
@@ -304,3 +305,24 @@ async def test_an_extension_is_an_expiry_of_a_day_and_a_release(services: Servic
         )
         rows = [tuple(row) for row in found][1:]
         assert rows == [(E, deadline_after(work.now, 1)), (V, deadline_after(work.now, 15))]
+
+
+async def test_of_two_ends_asked_for_at_once_one_wins_and_the_other_is_told(
+    services: Services,
+) -> None:
+    project_id = await filled(services)
+    public_id = (await find(services, project_id)).public_id
+
+    async def ask(verb: Verb) -> str:
+        try:
+            async with transaction(services, System()) as work:
+                await verbs.do(work, await endings.locked(work, public_id), verb)
+        except Busy as told:
+            return told.code
+        return verb
+
+    answers = await asyncio.gather(ask(Verb.ARCHIVE), ask(Verb.DELETE))
+    won = (await find(services, project_id)).ending
+    assert won is not None
+    assert sorted(answers) == sorted([won.value, "busy"])
+    assert await count(services, Job, Job.columns().kind == endings.END_PROJECT) == 1

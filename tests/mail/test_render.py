@@ -10,7 +10,7 @@ import jinja2
 import pytest
 
 from ddsd.errors import NotFound
-from ddsd.mail.render import common_facts, kinds, render
+from ddsd.mail.render import Fact, common_facts, kinds, render
 from ddsd.mail.samples import SAMPLES, preview
 from tests.mail.builders import settings
 
@@ -35,6 +35,8 @@ SUBJECTS: Final = {
     "second_factor_changed": "Your second factor was changed in the Sequencing Core",
     "second_factor_reset": "Your second factor was reset in the Sequencing Core",
     "motd": "Important Information: Data Delivery System",
+    "deadline_reminder": "Project unit00001 can be downloaded until 2026-11-29 23:59:59 UTC",
+    "deadlines_summary": "Deadlines of Genomics Unit in the Sequencing Core",
     "usage_available": "[INVOICING CRONJOB] (Sequencing Core) Usage records available for collection",
     "usage_failed": "[INVOICING CRONJOB] (Sequencing Core) <ERROR> Error in monthly-usage cronjob",
     "usage_sent": "[SEND-USAGE CRONJOB] Usage records attached in the present mail",
@@ -49,8 +51,18 @@ NASTY: Final = (
 ALL_KINDS: Final = sorted(kinds())
 
 
-def facts(kind: str) -> dict[str, str]:
+def facts(kind: str) -> dict[str, Fact]:
     return common_facts(settings()) | dict(SAMPLES[kind])
+
+
+def texts(fact: Fact) -> list[str]:
+    """Return every text in a fact."""
+    return [fact] if isinstance(fact, str) else [one for row in fact for one in row.values()]
+
+
+def nasty_as(fact: Fact) -> Fact:
+    """Return a nasty fact of the same shape."""
+    return NASTY if isinstance(fact, str) else [dict.fromkeys(row, NASTY) for row in fact]
 
 
 def test_every_kind_is_tried_here() -> None:
@@ -66,8 +78,9 @@ def test_the_subject_is_what_stock_users_know(kind: str) -> None:
 def test_text_and_html_state_every_fact_and_whom_to_ask(kind: str) -> None:
     letter = render(kind, facts(kind))
     for fact in [*SAMPLES[kind].values(), "Sequencing Core", "help@core.example"]:
-        assert fact in letter.text
-        assert fact in letter.html
+        for text in texts(fact):
+            assert text in letter.text
+            assert text in letter.html
 
 
 def test_a_release_states_the_two_commands_each_on_a_line_of_its_own() -> None:
@@ -85,7 +98,7 @@ def test_an_invite_by_somebody_without_a_unit_names_the_facility_contact() -> No
 @pytest.mark.parametrize("kind", ALL_KINDS)
 def test_nasty_facts_add_no_line_no_element_and_no_control_character(kind: str) -> None:
     harmless = render(kind, facts(kind))
-    nasty = render(kind, dict.fromkeys(facts(kind), NASTY))
+    nasty = render(kind, {name: nasty_as(fact) for name, fact in facts(kind).items()})
     assert len(nasty.text.splitlines()) == len(harmless.text.splitlines())
     assert len(re.findall("<[a-z]", nasty.html)) == len(re.findall("<[a-z]", harmless.html))
     assert len(nasty.subject.splitlines()) == 1

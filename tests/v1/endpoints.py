@@ -1,4 +1,4 @@
-"""The endpoints of accounts and projects, for tests that go through all of them."""
+"""The endpoints of accounts, projects and operation, for tests that go through all of them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ OF_PROJECT_HELPER: Final = [
     ("GET", "/proj/public"),
     ("GET", "/proj/status"),
     ("POST", "/proj/status"),
+    ("PATCH", "/proj/status"),
+    ("PUT", "/proj/info"),
 ]
 OF_PROJECT_SCHEMA: Final = [
     ("GET", "/proj/private"),
     ("GET", "/proj/users"),
     ("POST", "/proj/upload/complete"),
+    ("DELETE", "/proj/rm"),
+    ("DELETE", "/file/rm"),
+    ("DELETE", "/file/rmdir"),
 ]
 OF_PROJECT: Final = OF_PROJECT_HELPER + OF_PROJECT_SCHEMA
 PEOPLE: Final = [
@@ -35,7 +40,19 @@ PEOPLE: Final = [
     ("GET", "/user/find"),
     ("GET", "/user/emails"),
 ]
-WITH_SESSION: Final = WITHOUT_PROJECT + OF_PROJECT + PEOPLE
+OPERATING: Final = [
+    ("POST", "/motd"),
+    ("PUT", "/motd"),
+    ("POST", "/motd/send"),
+    ("GET", "/maintenance"),
+    ("PUT", "/maintenance"),
+    ("GET", "/unit/info/all"),
+    ("GET", "/stats"),
+    ("GET", "/usage"),
+    ("PUT", "/proj/busy"),
+    ("GET", "/proj/busy/any"),
+]
+WITH_SESSION: Final = WITHOUT_PROJECT + OF_PROJECT + PEOPLE + OPERATING
 EVERY: Final = PUBLIC + LOGIN + WITH_SESSION
 
 

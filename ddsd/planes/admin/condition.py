@@ -20,6 +20,7 @@ from ddsd.jobs.tables import Job, JobState
 from ddsd.mail.tables import Mail, MailState
 from ddsd.planes.admin import present
 from ddsd.projects.tables import Project
+from ddsd.settings import StoreKind
 from ddsd.storage.port import ObjectStore
 from ddsd.units.tables import Unit
 from ddsd.usage import quota
@@ -72,6 +73,24 @@ async def _database(services: Services) -> wire.DatabaseStatus:
     kind = "sqlite" if services.database.is_sqlite else "postgresql"
     at = await revision.current(services.database)
     return wire.DatabaseStatus(kind=kind, revision=at, head=revision.head())
+
+
+async def store(services: Services) -> wire.StoreSettings:
+    """Tell how the object store is configured, and whether it answers."""
+    section = services.settings.store
+    embedded = section.kind is StoreKind.EMBEDDED
+    problem = await _store_problem(services.store)
+    return wire.StoreSettings(
+        kind=section.kind.value,
+        endpoint=section.endpoint,
+        public_endpoint=section.public_endpoint or section.endpoint,
+        region=section.region,
+        access_key=section.access_key,
+        directory=str(services.settings.store_directory) if embedded else "",
+        wide_upload_keys=section.allow_wide_upload_keys,
+        answers=not problem,
+        problem=problem,
+    )
 
 
 async def _store(services: Services) -> wire.StoreStatus:

@@ -15,6 +15,8 @@ from ddsd.jobs.schedule import Cron, Every
 from ddsd.jobs.tables import Job
 from ddsd.lifecycle.deadlines import Due
 from ddsd.mail.outbox import Envelope, LetterView
+from ddsd.notices.reminders import Ending, UnitDays
+from ddsd.notices.tables import Motd
 from ddsd.projects.overview import Load, ProjectRow
 from ddsd.projects.staffing import Pending
 from ddsd.projects.status import Verb
@@ -50,6 +52,29 @@ def unit(row: UnitRow, load: Load) -> wire.Unit:
         projects=load.projects,
         created_at=row.created_at,
     )
+
+
+def motd(one: Motd) -> wire.Motd:
+    """Show a message of the day."""
+    return wire.Motd(id=one.id, message=one.message, created_at=one.created_at, active=one.active)
+
+
+def due_reminder(one: Ending) -> wire.DueReminder:
+    """Show a project that reminders are due for."""
+    return wire.DueReminder(
+        unit=one.unit.public_id,
+        public_id=one.project.public_id,
+        deadline=one.deadline,
+        step=one.step,
+        lacking=len(one.lacking),
+        to_remind=[person.email for person in one.to_remind],
+        tells_unit=one.tells_unit,
+    )
+
+
+def unit_reminders(one: UnitDays) -> wire.UnitReminders:
+    """Show when a unit's researchers are reminded."""
+    return wire.UnitReminders(unit=one.unit.public_id, days=list(one.days), own=one.own)
 
 
 def project(row: ProjectRow) -> wire.Project:

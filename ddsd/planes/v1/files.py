@@ -14,7 +14,16 @@ from litestar.response import Stream
 
 from ddsd.access import Action
 from ddsd.errors import InvalidInput
-from ddsd.files import description, failures, grants, intake, listing, names, registration
+from ddsd.files import (
+    description,
+    downloads,
+    failures,
+    grants,
+    intake,
+    listing,
+    names,
+    registration,
+)
 from ddsd.files.listing import FileFacts
 from ddsd.planes.v1.call import Asked, Call, as_flag
 from ddsd.planes.v1.wire import Json
@@ -158,7 +167,7 @@ async def note_download(call: NamedDependency[Call]) -> Json:
         name = body.get("name")
         if not isinstance(name, str) or not name:
             raise InvalidInput("No file name specified. Cannot update file.")
-        await registration.note_download(asked.work, project, name)
+        await downloads.note(asked.work, project, name)
     return {"message": "File info updated."}
 
 

@@ -17,7 +17,6 @@ from ddsd.planes.v1 import (
     account,
     factors,
     files,
-    later,
     lifecycle,
     notices,
     people,
@@ -48,7 +47,6 @@ def build() -> list[Router]:
         *files.ROUTES,
         *removal.ROUTES,
         *usage.ROUTES,
-        *later.ROUTES,
     ]
     return [
         Router(

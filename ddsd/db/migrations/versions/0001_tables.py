@@ -160,6 +160,7 @@ def upgrade() -> None:
         sa.Column("warning_level", sa.Float(), nullable=False),
         sa.Column("quota_enforced", sa.Boolean(), nullable=False),
         sa.Column("quota_warned_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reminder_days", sa.String(length=255), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_units")),
         sa.UniqueConstraint("internal_ref", name=op.f("uq_units_internal_ref")),
@@ -226,6 +227,24 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("users", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_users_unit_id"), ["unit_id"], unique=False)
+
+    op.create_table(
+        "motd_letters",
+        sa.Column("motd_id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("mail_id", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["mail_id"], ["mails.id"], name=op.f("fk_motd_letters_mail_id"), ondelete="SET NULL"
+        ),
+        sa.ForeignKeyConstraint(["motd_id"], ["motds.id"], name=op.f("fk_motd_letters_motd_id")),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_motd_letters_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("motd_id", "user_id", name=op.f("pk_motd_letters")),
+    )
+    with op.batch_alter_table("motd_letters", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_motd_letters_mail_id"), ["mail_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_motd_letters_user_id"), ["user_id"], unique=False)
 
     op.create_table(
         "one_time_codes",
@@ -433,6 +452,39 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "deadline_summaries",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column("deadline", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("step", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("mail_id", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["mail_id"],
+            ["mails.id"],
+            name=op.f("fk_deadline_summaries_mail_id"),
+            ondelete="SET NULL",
+        ),
+        sa.ForeignKeyConstraint(
+            ["project_id"],
+            ["projects.id"],
+            name=op.f("fk_deadline_summaries_project_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deadline_summaries")),
+        sa.UniqueConstraint(
+            "project_id",
+            "deadline",
+            "step",
+            name=op.f("uq_deadline_summaries_project_id_deadline_step"),
+        ),
+    )
+    with op.batch_alter_table("deadline_summaries", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_deadline_summaries_mail_id"), ["mail_id"], unique=False
+        )
+
+    op.create_table(
         "findings",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
@@ -569,6 +621,40 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "reminders",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("deadline", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("step", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("mail_id", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["mail_id"], ["mails.id"], name=op.f("fk_reminders_mail_id"), ondelete="SET NULL"
+        ),
+        sa.ForeignKeyConstraint(
+            ["project_id"],
+            ["projects.id"],
+            name=op.f("fk_reminders_project_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_reminders_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reminders")),
+        sa.UniqueConstraint(
+            "project_id",
+            "user_id",
+            "deadline",
+            "step",
+            name=op.f("uq_reminders_project_id_user_id_deadline_step"),
+        ),
+    )
+    with op.batch_alter_table("reminders", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_reminders_mail_id"), ["mail_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_reminders_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
         "usage_months",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("project_id", sa.Integer(), nullable=False),
@@ -616,6 +702,25 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("files", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_files_folder_id"), ["folder_id"], unique=False)
+
+    op.create_table(
+        "downloads",
+        sa.Column("file_id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["file_id"], ["files.id"], name=op.f("fk_downloads_file_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_downloads_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("file_id", "user_id", name=op.f("pk_downloads")),
+    )
+    with op.batch_alter_table("downloads", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_downloads_user_id_project_id"), ["user_id", "project_id"], unique=False
+        )
 
     op.create_table(
         "file_versions",

@@ -26,6 +26,12 @@ async def show_status(
         return await condition.status(work, started)
 
 
+@get("/store")
+async def show_store(services: NamedDependency[Services]) -> wire.StoreSettings:
+    """Tell how the object store is configured, and whether it answers."""
+    return await condition.store(services)
+
+
 @get("/db/revision")
 async def show_revision(services: NamedDependency[Services]) -> wire.Revision:
     """Tell where the database is, and where this daemon needs it."""
