@@ -24,9 +24,8 @@ OF_PROJECT_SCHEMA: Final = [
     ("GET", "/proj/users"),
     ("POST", "/proj/upload/complete"),
     ("DELETE", "/proj/rm"),
-    ("DELETE", "/file/rm"),
-    ("DELETE", "/file/rmdir"),
 ]
+TAKING_PATHS: Final = [("DELETE", "/file/rm"), ("DELETE", "/file/rmdir")]
 OF_PROJECT: Final = OF_PROJECT_HELPER + OF_PROJECT_SCHEMA
 PEOPLE: Final = [
     ("POST", "/user/add"),
@@ -52,7 +51,7 @@ OPERATING: Final = [
     ("PUT", "/proj/busy"),
     ("GET", "/proj/busy/any"),
 ]
-WITH_SESSION: Final = WITHOUT_PROJECT + OF_PROJECT + PEOPLE + OPERATING
+WITH_SESSION: Final = WITHOUT_PROJECT + OF_PROJECT + TAKING_PATHS + PEOPLE + OPERATING
 EVERY: Final = PUBLIC + LOGIN + WITH_SESSION
 
 
