@@ -97,12 +97,6 @@ def below(folder: str, files: dict[str, bytes]) -> dict[str, bytes]:
     return {f"{folder}/{name}": content for name, content in files.items()}
 
 
-def received(client: StockClient, project: str) -> dict[str, bytes]:
-    """Return what the newest `data get` without a destination has left."""
-    newest = max(client.work.glob(f"DataDelivery_*_{project}_download"))
-    return files_below(newest / "files")
-
-
 def sizes(folder: dict[str, Any], prefix: str = "") -> dict[str, float]:
     """Return the files and their sizes of a tree that was printed with `--json --tree --size`."""
     found: dict[str, float] = {}
@@ -167,7 +161,8 @@ def test_a_project_is_made_with_every_option(demo: Instance, logged_in: LoggedIn
 
     shown = logged_in("researchuser_2").run("project", "info", "display", "--project", project)
     succeeded(shown, "Project title: All options", "Project description: Made by the client")
-    assert row_of(shown, project)[:3] == [project, "First Unit User", "In Progress"]
+    unit = "Sequencing Unit of the Demo Facility"  # to researchers; the unit's own see who it was
+    assert row_of(shown, project)[:3] == [project, unit, "In Progress"]
 
     changed = staff.run(
         "project", "info", "change", "--project", project, "--title", "Another title",
@@ -202,6 +197,7 @@ def test_a_project_that_cannot_be_is_refused_in_the_words_of_the_field(logged_in
 
 
 def test_data_is_put_with_every_option(demo: Instance, logged_in: LoggedIn) -> None:
+    """Each in a directory of its own: the client names them by the second."""
     staff = logged_in(SENDER)
     project = new_project(demo, staff, "Put")
     write(staff.work / "in", FILES)
@@ -219,15 +215,18 @@ def test_data_is_put_with_every_option(demo: Instance, logged_in: LoggedIn) -> N
 
     write(staff.work / "in", {"one.txt": b"eins\n", "two.txt": b"two\n"})
     again = ("data", "put", "--project", project, "--destination", "lab/run 1")
-    refused(staff.run(*again, "--source", "in/one.txt"), NOT_TWICE)
-    both = (*again, "--source", "in/one.txt", "--source", "in/two.txt")
-    refused(staff.run(*both, "--break-on-fail"), "'--break-on-fail' flag was used.")
-    succeeded(staff.run(*both, "--overwrite"), "Upload completed!")
+    one, two = ("--source", "in/one.txt"), ("--source", "in/two.txt")
+    refused(staff.run(*again, *one, "--mount-dir", "2nd"), NOT_TWICE)
+    cautious = staff.run(*again, *one, *two, "--mount-dir", "3rd", "--break-on-fail")
+    refused(cautious, "'--break-on-fail' flag was used.")
+    bold = staff.run(*again, *one, *two, "--mount-dir", "4th", "--overwrite")
+    succeeded(bold, "Upload completed!")
 
     got = staff.run("data", "get", "-p", project, "--get-all", "--verify-checksum")
-    succeeded(got, "Download completed!")
+    succeeded(got, "Download completed!", "DataDelivery_")
+    (destination,) = staff.work.glob(f"DataDelivery_*_{project}_download")
     expected = FILES | {"one.txt": b"eins\n", "two.txt": b"two\n"}
-    assert received(staff, project) == below("lab/run 1", expected)
+    assert files_below(destination / "files") == below("lab/run 1", expected)
 
 
 def test_contents_are_listed_in_every_form(delivery: Delivery) -> None:
@@ -276,18 +275,24 @@ def test_data_is_got_with_every_option(delivery: Delivery) -> None:
     wanted = {name: FILES[name] for name in ("sub/reads.txt", "sub/deep/plate.bin", "one.txt")}
     assert files_below(staff.work / "out" / "files") == below("run", wanted)
     refused(
-        staff.run("data", "get", "--project", project, "--source", "run/no", "--break-on-fail"),
+        staff.run(
+            "data", "get", "--project", project, "--source", "run/no", "--break-on-fail",
+            "--destination", "nothing",
+        ),
         "Some specified files were not found in the system and '--break-on-fail' flag used.",
-    )
+    )  # fmt: skip
 
 
 def test_what_a_file_lists_is_got_although_the_client_then_breaks(delivery: Delivery) -> None:
     """Client 2.15.1 compares paths from the file with strings, so it takes all of them for missing."""
     staff, project = delivery.client, delivery.project
     (staff.work / "wanted.txt").write_text("run/rest\nrun/empty\n")
-    got = staff.run("data", "get", "--project", project, "--source-path-file", "wanted.txt")
+    got = staff.run(
+        "data", "get", "--project", project, "--source-path-file", "wanted.txt",
+        "--destination", "listed",
+    )  # fmt: skip
     wanted = {name: FILES[name] for name in ("rest/table.csv", "empty")}
-    assert received(staff, project) == below("run", wanted)
+    assert files_below(staff.work / "listed" / "files") == below("run", wanted)
     assert got.exit_code == 1
     assert "KeyError: 'message'" in got.stderr
 
