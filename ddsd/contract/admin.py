@@ -112,6 +112,7 @@ class CreateUnit(_Asked):
     days_in_expired: int = 30
     quota_bytes: int = 0
     warning_level: float = 0.8
+    dry_run: bool = False
     quota_enforced: bool = True
 
 
@@ -176,6 +177,7 @@ class CreateUser(_Asked):
     email: str
     role: Role
     unit: str | None = None
+    dry_run: bool = False
 
 
 class PutEmail(_Asked):
@@ -198,7 +200,10 @@ class User(_Sent):
 
 
 class NewUser(_Sent):
-    """``link`` opens once, within ``link_hours``, lets its holder set the password, and cannot be asked for again."""
+    """``link`` opens once, within ``link_hours``, lets its holder set the password, and cannot be asked for again.
+
+    Of a dry run it is empty.
+    """
 
     username: str
     link: str
@@ -235,6 +240,20 @@ class CreateInvite(_Asked):
     email: str
     role: Role
     unit: str | None = None
+    dry_run: bool = False
+
+
+class ExpireInvites(_Asked):
+    """Old invites to be forgotten, or with ``dry_run`` only to be counted."""
+
+    dry_run: bool = False
+
+
+class ExpiredInvites(_Sent):
+    """How many invites were forgotten, or would be."""
+
+    count: int
+    dry_run: bool
 
 
 class Invite(_Sent):

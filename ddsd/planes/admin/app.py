@@ -65,6 +65,7 @@ HANDLERS: Final = (
     invites.list_invites,
     invites.create_invite,
     invites.delete_invite,
+    invites.expire_invites,
     sessions.list_sessions,
     sessions.end_session,
     sessions.end_sessions,

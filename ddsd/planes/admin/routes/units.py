@@ -15,7 +15,7 @@ from ddsd.projects import overview
 from ddsd.projects.overview import Load
 from ddsd.units import units
 from ddsd.units.units import Wanted
-from ddsd.work import Services, reading, transaction
+from ddsd.work import Services, reading, rehearsal, transaction
 
 
 @get("/units")
@@ -34,9 +34,10 @@ async def create_unit(
     services: NamedDependency[Services],
     operator: NamedDependency[Operator],
 ) -> wire.Unit:
-    """Make a unit."""
-    async with transaction(services, operator) as work:
-        made = await units.create(work, **data.model_dump())
+    """Make a unit, or tell what would be made."""
+    begin = rehearsal if data.dry_run else transaction
+    async with begin(services, operator) as work:
+        made = await units.create(work, **data.model_dump(exclude={"dry_run"}))
         return present.unit(units.row(made), Load())
 
 
