@@ -75,6 +75,6 @@ def test_a_unit_is_shown_with_its_undo_window_and_reminders(ctl: Ctl, plane: Adm
     assert isinstance(shown, dict)
     assert (shown["undo_days"], shown["reminder_days"]) == (7, [14, 7, 1])
     ctl("lifecycle", "configure", "imaging", "--undo-days", "3")
-    ctl("reminders", "set", "imaging", "9")
+    assert ctl("reminders", "set", "imaging", "--days", "9").code == 0
     lines = ctl("unit", "show", "imaging").out.splitlines()
     assert {"undo days           3", "reminder days       9"} <= set(lines)
