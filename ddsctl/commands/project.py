@@ -48,6 +48,26 @@ def ls(
 
 
 @app.command()
+def show(
+    ctx: typer.Context, public_id: ProjectId, as_json: AsJson = False, as_tsv: AsTsv = False
+) -> None:
+    """Show everything that is known of a project, and what to do next.
+
+    Who can open it and what they have downloaded, its history, letters, jobs, findings, and the last audit lines.
+
+    Example: ddsctl project show genomics00007
+    """
+    from ddsctl import dossier
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import ProjectDetails
+
+    here = session.of(ctx, as_json, as_tsv)
+    with Daemon(here.socket) as daemon:
+        found = daemon.get(path("projects", public_id), ProjectDetails)
+    dossier.show(found, here.format)
+
+
+@app.command()
 def release(
     ctx: typer.Context,
     public_id: ProjectId,

@@ -135,6 +135,8 @@ def show(
 ) -> None:
     """Show one unit.
 
+    Its undo window is set with ddsctl lifecycle configure, its reminders with ddsctl reminders set.
+
     Example: ddsctl unit show genomics
     """
     from ddsctl.client import Daemon, path
@@ -330,11 +332,18 @@ def _lines() -> list[Column[Unit]]:
 
 def _load_lines() -> list[Column[Unit]]:
     return [
+        Column("undo days", lambda one: one.undo_days),
+        Column("reminder days", _reminders),
         Column("users", lambda one: one.users),
         Column("projects", lambda one: one.projects),
         Column("stored", lambda one: one.bytes_stored, lambda one: sizes.show(one.bytes_stored)),
         Column("used", _used, _used_shown),
     ]
+
+
+def _reminders(one: Unit) -> str:
+    days = one.reminder_days
+    return "" if days is None else ",".join(map(str, days)) or "never"
 
 
 def _used(one: Unit) -> float | None:

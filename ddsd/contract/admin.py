@@ -146,7 +146,10 @@ class Changed(_Sent):
 
 
 class Unit(_Sent):
-    """A unit. ``bytes_stored`` is what its projects have in the store."""
+    """A unit. ``bytes_stored`` is what its projects have in the store.
+
+    ``reminder_days`` are days before a deadline; null where they are not told.
+    """
 
     public_id: str
     name: str
@@ -158,6 +161,8 @@ class Unit(_Sent):
     quota_bytes: int
     warning_level: float
     quota_enforced: bool = True
+    undo_days: int | None = None
+    reminder_days: list[int] | None = None
     bytes_stored: int
     users: int
     projects: int
@@ -661,3 +666,74 @@ class Revision(_Sent):
     database: str
     current: str | None
     head: str
+
+
+class ProjectPerson(_Sent):
+    """Somebody who has to do with a project, somebody invited, or a recovery kit (``name``: how its number begins).
+
+    ``opens`` is ``yes`` or why not; ``mend`` is who can do what about it. What was fetched is of the present files.
+    """
+
+    name: str
+    email: str
+    capacity: str
+    opens: str
+    mend: str
+    files_fetched: int
+    bytes_fetched: int
+    last_fetched_at: datetime | None
+
+
+class StatusEntry(_Sent):
+    """A status that a project has had, since when, and with which deadline."""
+
+    status: str
+    at: datetime
+    deadline: datetime | None
+
+
+class UnitStanding(_Sent):
+    """A unit beside its quota: 0 is none; it is warned over ``level_bytes``, and refused if ``enforced``."""
+
+    public_id: str
+    name: str
+    contact_email: str
+    quota_bytes: int
+    level_bytes: int
+    used_bytes: int
+    enforced: bool
+
+
+class Advice(_Sent):
+    """What is wrong with a project, and what to do; ``do`` empty: there is nothing to be done."""
+
+    what: str
+    do: str
+
+
+class ProjectDetails(_Sent):
+    """Everything that is known of a project; letters, jobs and the audit log are told newest first, and cut.
+
+    ``undelivered`` letters hold back the removal of its data. ``over``: data and keys are gone for good.
+    """
+
+    project: Project
+    unit: UnitStanding
+    pi: str
+    description: str
+    creator: str
+    bucket: str
+    non_sensitive: bool
+    released_at: datetime | None
+    times_expired: int
+    releases_left: int
+    extensions_left: int
+    over: bool
+    people: list[ProjectPerson]
+    history: list[StatusEntry]
+    letters: list[Mail]
+    undelivered: int
+    jobs: list[Job]
+    findings: list[Finding]
+    audit: list[AuditEntry]
+    advice: list[Advice]

@@ -71,6 +71,7 @@ HANDLERS: Final = (
     sessions.end_sessions,
     audit.list_entries,
     projects.list_projects,
+    projects.show_project,
     motds.list_motds,
     motds.add_motd,
     motds.deactivate_motd,

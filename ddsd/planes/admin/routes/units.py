@@ -9,6 +9,7 @@ from litestar.status_codes import HTTP_200_OK
 
 from ddsd.access import Operator
 from ddsd.contract import admin as wire
+from ddsd.notices import reminders
 from ddsd.planes.admin import present
 from ddsd.projects import overview
 from ddsd.projects.overview import Load
@@ -50,7 +51,7 @@ async def show_unit(
     async with reading(services, operator) as work:
         unit = await units.find(work, public_id)
         loads = await overview.load_by_unit(work)
-        return present.unit(units.row(unit), loads[public_id])
+        return present.unit(units.row(unit), loads[public_id], reminders.of_unit(work, unit))
 
 
 @post("/units/{public_id:str}", status_code=HTTP_200_OK)
