@@ -194,11 +194,12 @@ def json_rows() -> list[Row]:
                "POST /user/activation"]  # fmt: skip
     of_all = ["POST /motd", "PUT /motd", "POST /motd/send", "PUT /maintenance",
               "PUT /user/totp/deactivate"]  # fmt: skip
+    empty: list[Any] = [None, {}, []]
     return [
         Row(at, who, sends, 400, NO_JSON)
         for who, ats in (("admin1", of_unit), ("super", of_all))
         for at in ats
-        for sends in (None, {}, [])
+        for sends in empty
     ]
 
 
