@@ -127,6 +127,7 @@ class Bench:
     async def _people(self) -> None:
         self._note_all(people.logins(self.client, self.process.pid, self.times))
         self._note_all(people.pages(self.client, self.times))
+        self._note_all(people.resets(self.client, self.times))
         self._note_all(await people.registrations(self.world, self.client, self.times))
         self._note_all(await people.many_members(self.world, self.client, self.times))
 
