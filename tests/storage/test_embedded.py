@@ -35,6 +35,7 @@ from ddsd.storage.port import May, ScopedKey
 from ddsd.storage.sigv4 import amz_date_of
 
 HOUR = timedelta(hours=1)
+MIB = 1024 * 1024
 BUCKET = "a-bucket"
 DAEMON = """
 import asyncio, sys
@@ -457,3 +458,22 @@ async def test_boto3_of_the_stock_client_uploads_in_parts_with_ten_threads(
     assert hashlib.sha256(big).hexdigest() == printed.decode().strip()
     assert await store.get(BUCKET, "small") == b"small"
     assert await store.get(BUCKET, "checked") == b"checked"
+
+
+@pytest.mark.parametrize("size", [8 * MIB, 20 * MIB], ids=["at once", "in parts"])
+async def test_a_full_disk_refuses_an_upload_and_nothing_of_it_stays(
+    store: EmbeddedStore, size: int
+) -> None:
+    await store.put(BUCKET, "kept", b"content")
+    user = user_of(store, await store.issue_upload_key(BUCKET, HOUR))
+    # A file system that takes no more than this, as far as rclone can tell.
+    child(store, "rclone").rlimit(psutil.RLIMIT_FSIZE, (6 * MIB, 6 * MIB))
+    with pytest.raises(S3Error, match="InternalError"):
+        await asyncio.to_thread(
+            user.put_object, BUCKET, "big", io.BytesIO(b"x" * size), size, part_size=16 * MIB
+        )
+    assert await store.stat(BUCKET, "big") is None
+    assert [upload async for upload in store.list_uploads(BUCKET)] == []
+    await asyncio.to_thread(user.put_object, BUCKET, "small", io.BytesIO(b"s"), 1)
+    assert [one.key async for one in store.list_objects(BUCKET)] == ["kept", "small"]
+    assert await store.get(BUCKET, "kept") == b"content"

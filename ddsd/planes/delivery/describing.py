@@ -21,3 +21,8 @@ REFUSED: Final = {
     status: ResponseSpec(Refusal, description=meaning, generate_examples=False)
     for status, meaning in _MEANINGS.items()
 }
+REFUSED_OF_PROJECT: Final = REFUSED | {
+    404: ResponseSpec(
+        Refusal, description="There is no such project, or no key", generate_examples=False
+    )
+}

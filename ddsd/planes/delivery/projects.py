@@ -13,11 +13,11 @@ from ddsd.errors import NotFound
 from ddsd.keys import service as keys
 from ddsd.lifecycle import undo
 from ddsd.planes.delivery.call import Call
-from ddsd.planes.delivery.describing import BEARER, REFUSED
+from ddsd.planes.delivery.describing import BEARER, REFUSED_OF_PROJECT
 from ddsd.projects import gate
 
 
-@get("/projects/{project:str}/key", security=BEARER, responses=REFUSED)
+@get("/projects/{project:str}/key", security=BEARER, responses=REFUSED_OF_PROJECT)
 async def project_key(project: FromPath[str], call: NamedDependency[Call]) -> wire.ProjectKey:
     """Return the project's private key, wrapped for the caller, to somebody who may read the data now."""
     async with call.reading(Action.OPEN_PROJECT_KEY) as asked:
@@ -30,7 +30,7 @@ async def project_key(project: FromPath[str], call: NamedDependency[Call]) -> wi
     return wire.ProjectKey(project=found.public_id, public_key=found.public_key, wrap=wrap)
 
 
-@post("/projects/{project:str}/restore", status_code=200, security=BEARER, responses=REFUSED)
+@post("/projects/{project:str}/restore", status_code=200, security=BEARER, responses=REFUSED_OF_PROJECT)
 async def restore(project: FromPath[str], call: NamedDependency[Call]) -> wire.ProjectStatus:
     """Take back what the project's deadline has archived, while its data is kept. For admins of its unit."""
     async with call.changing(Action.RESTORE_PROJECT) as asked:
