@@ -30,7 +30,8 @@ from tests.fuzz.description import describe
 from tests.world import EMAIL, PASSWORD, VERSION, World, basic, make_world
 
 Operation = APIOperation[Any, Any, Any, Any]
-REQUESTS: Final = int(os.environ.get("DDSD_FUZZ", "1200"))
+REQUESTS: Final = int(os.environ.get("DDSD_FUZZ", "1600"))
+REUSED: Final = 8
 EDITIONS: Final = ["v1", "v3"]
 PEOPLE: Final = ["admin1", "staff1", "researcher1", "super", None]
 CHECKS: Final = [
@@ -145,12 +146,16 @@ def operations_of(schema: BaseSchema) -> list[Operation]:
 
 
 def dealt(operations: list[Operation]) -> Iterator[list[Case[Any]]]:
-    """Deal requests out to operations that all take the same: making a strategy for each takes longer than all else."""
-    pool = generated(operations[0].as_strategy(), REQUESTS, 0)
+    """Deal requests out to operations that all take the same: to make some takes longer than to answer them.
+
+    What is made is used for several operations, of which none gets the same twice.
+    """
+    each = max(REQUESTS // len(operations), 1)
+    pool = generated(operations[0].as_strategy(), max(REQUESTS // REUSED, each), 0)
     for number, operation in enumerate(operations):
         yield [
             operation.Case(query=case.query, body=case.body, media_type=case.media_type)
-            for case in pool[number :: len(operations)]
+            for case in (pool[(number * each + turn) % len(pool)] for turn in range(each))
         ]
 
 
