@@ -9,7 +9,16 @@ import typer
 
 from ddsctl.failures import ExitCode, Failure
 
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only tell what would come of it, and change nothing.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+
+
+def tell_dry_run(dry_run: bool) -> None:
+    """Say that what was printed has not happened, if it has not."""
+    if dry_run:
+        typer.echo("Dry run: nothing was changed. This is how it would be.", err=True)
 
 
 def confirm(question: str, *, yes: bool) -> None:

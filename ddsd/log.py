@@ -188,5 +188,9 @@ def _route_libraries(threshold: int, form: LogFormat, stream: TextIO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO if threshold <= logging.DEBUG else max(threshold, logging.WARNING))
     logging.captureWarnings(True)
+    for library in logging.Logger.manager.loggerDict.values():
+        if isinstance(library, logging.Logger):
+            library.handlers.clear()
+            library.propagate = True
     for name in _NEVER_CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -21,7 +21,6 @@ from ddsd.users.tables import User
 from ddsd.work import Services, reading, transaction
 from tests import apps
 from tests.builders import SettableClock, a_unit, a_user
-from tests.services import CHEAP
 
 PASSWORD = "Correct-horse-1"
 VERSION = "2.15.1"
@@ -42,7 +41,7 @@ PROJECT = {"title": "A title", "description": "What it is", "pi": "pi@example.or
 CONTENT = b"stored bytes"
 AGENT = "python-requests/2.33.0"
 _SALT = new_salt()
-_once: list[MasterSplit] = []
+_derived: dict[KdfCost, MasterSplit] = {}
 
 
 @dataclass
@@ -179,6 +178,7 @@ def file_body(name: str, **changes: Any) -> dict[str, Any]:
 
 async def populate(services: Services) -> None:
     """Make the units and people of :data:`PEOPLE`, all with :data:`PASSWORD`."""
+    cost = services.deriver.cost
     async with transaction(services, System()) as work:
         units = {
             name: await a_unit(work.session, public_id=name, name=name, internal_ref=name)
@@ -193,21 +193,21 @@ async def populate(services: Services) -> None:
                 role=role,
                 unit_id=units[unit].id if unit else None,
             )
-            passwords.set_first(work, user, await _everybodys(), _SALT, CHEAP)
+            passwords.set_first(work, user, await _everybodys(cost), _SALT, cost)
 
 
 async def _split(services: Services, user: User) -> MasterSplit:
-    if user.kdf_salt == _SALT:
-        return await _everybodys()
     cost = KdfCost(user.kdf_memory_kib, user.kdf_iterations, user.kdf_lanes)
+    if user.kdf_salt == _SALT:
+        return await _everybodys(cost)
     return await services.deriver.derive(SecretText(PASSWORD), user.kdf_salt or b"", cost)
 
 
-async def _everybodys() -> MasterSplit:
+async def _everybodys(cost: KdfCost) -> MasterSplit:
     """Return what follows from the password and the salt that everybody has; derived once for all tests."""
-    if not _once:
-        _once.append(await Deriver(CHEAP).derive(SecretText(PASSWORD), _SALT, CHEAP))
-    return _once[0]
+    if cost not in _derived:
+        _derived[cost] = await Deriver(cost).derive(SecretText(PASSWORD), _SALT, cost)
+    return _derived[cost]
 
 
 def make_world(services: Services, clock: SettableClock, client: str = "127.0.0.1") -> World:

@@ -11,7 +11,7 @@ import typer
 
 from ddsctl import completion, output, session, sizes
 from ddsctl.commands.jobs import until_ended
-from ddsctl.confirm import Yes, confirm
+from ddsctl.confirm import DryRun, Yes, confirm
 from ddsctl.failures import ExitCode, Failure
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv
@@ -41,7 +41,6 @@ Project = Annotated[
         show_default=False,
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be done.")]
 
 
 @lost.command()

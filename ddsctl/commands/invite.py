@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ddsctl import completion, output, session
-from ddsctl.confirm import Yes, confirm
+from ddsctl.confirm import DryRun, Yes, confirm, tell_dry_run
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv
 from ddsd.contract.words import Role
@@ -35,6 +35,7 @@ def create(
             show_default=False,
         ),
     ] = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
     as_tsv: AsTsv = False,
 ) -> None:
@@ -49,10 +50,11 @@ def create(
     from ddsd.contract.admin import CreateInvite, NewInvite
 
     here = session.of(ctx, as_json, as_tsv)
-    wanted = CreateInvite(email=email, role=role, unit=unit)
+    wanted = CreateInvite(email=email, role=role, unit=unit, dry_run=dry_run)
     with Daemon(here.socket) as daemon:
         made = daemon.post("/invites", wanted, NewInvite)
     output.show_record(made, _lines(), here.format)
+    tell_dry_run(dry_run)
     if made.closed:
         typer.echo(
             f"They will not be able to open these projects: {', '.join(made.closed)}. Once they have registered, a "
@@ -99,6 +101,24 @@ def delete(
     with Daemon(here.socket) as daemon:
         gone = daemon.delete("/invites", Invite, email=email)
     output.show_record(gone, _columns(), here.format)
+
+
+@app.command()
+def expire(
+    ctx: typer.Context, dry_run: DryRun = False, as_json: AsJson = False, as_tsv: AsTsv = False
+) -> None:
+    """Forget the invites whose time is over, with what waited for them. The daemon does so by itself every night.
+
+    Example: ddsctl invite expire --dry-run
+    """
+    from ddsctl.client import Daemon
+    from ddsd.contract.admin import ExpiredInvites, ExpireInvites
+
+    here = session.of(ctx, as_json, as_tsv)
+    with Daemon(here.socket) as daemon:
+        told = daemon.post("/invites/expire", ExpireInvites(dry_run=dry_run), ExpiredInvites)
+    output.show_record(told, [Column("invites forgotten", lambda one: one.count)], here.format)
+    tell_dry_run(dry_run)
 
 
 def _columns() -> list[Column[Invite]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ddsctl import completion, output, session
+from ddsctl.confirm import DryRun, tell_dry_run
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv, Session
 
@@ -71,9 +72,7 @@ def configure(
             show_default=False,
         ),
     ],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check it, and change nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
     as_tsv: AsTsv = False,
 ) -> None:
@@ -89,8 +88,7 @@ def configure(
     with Daemon(here.socket) as daemon:
         told = daemon.put(path("units", unit, "undo-days"), wanted, UndoDays)
     output.show_record(told, _window(), here.format)
-    if dry_run:
-        typer.echo("Dry run: nothing was changed.", err=True)
+    tell_dry_run(dry_run)
 
 
 def _window() -> list[Column[UndoDays]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ddsctl import completion, output, session, sizes
-from ddsctl.confirm import Yes, confirm
+from ddsctl.confirm import DryRun, Yes, confirm, tell_dry_run
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv, Session
 from ddsd.contract.words import ProjectVerb
@@ -22,9 +22,6 @@ ProjectId = Annotated[
     typer.Argument(
         help="The project's ID.", autocompletion=completion.projects, show_default=False
     ),
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would come of it, and change nothing.")
 ]
 
 
@@ -48,6 +45,26 @@ def ls(
     with Daemon(here.socket) as daemon:
         found = daemon.get_list("/projects", Project, unit=unit)
     output.show_list(found, _columns(), here.format, empty="There are no projects.")
+
+
+@app.command()
+def show(
+    ctx: typer.Context, public_id: ProjectId, as_json: AsJson = False, as_tsv: AsTsv = False
+) -> None:
+    """Show everything that is known of a project, and what to do next.
+
+    Who can open it and what they have downloaded, its history, letters, jobs, findings, and the last audit lines.
+
+    Example: ddsctl project show genomics00007
+    """
+    from ddsctl import dossier
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import ProjectDetails
+
+    here = session.of(ctx, as_json, as_tsv)
+    with Daemon(here.socket) as daemon:
+        found = daemon.get(path("projects", public_id), ProjectDetails)
+    dossier.show(found, here.format)
 
 
 @app.command()
@@ -241,9 +258,8 @@ def _change(
     with Daemon(here.socket) as daemon:
         changed = daemon.post(path("projects", public_id, "status"), wanted, ChangedProject)
     output.show_record(changed, _lines(), here.format)
-    if dry_run:
-        typer.echo("Dry run: nothing was changed. This is how it would be.", err=True)
-    elif changed.project.ending:
+    tell_dry_run(dry_run)
+    if changed.project.ending and not dry_run:
         typer.echo("It goes on in the background: ddsctl jobs ls", err=True)
 
 

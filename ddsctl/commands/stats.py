@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ddsctl import output, session, sizes
-from ddsctl.commands.unit import DryRun
+from ddsctl.confirm import DryRun
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ddsctl import output, session, sizes
+from ddsctl.confirm import DryRun, tell_dry_run
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Units: the facilities that deliver.", no_args_is_help=True)
 
 UnitName = Annotated[str, typer.Argument(help="The unit's public ID.", show_default=False)]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only tell what would be done, and do nothing.")
-]
 
 
 def _size(text: str, typed_as: str) -> int:
@@ -75,6 +73,7 @@ def create(
             "--enforce/--warn-only", help="Refuse what goes over the quota, or only warn."
         ),
     ] = True,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
     as_tsv: AsTsv = False,
 ) -> None:
@@ -97,10 +96,12 @@ def create(
         quota_bytes=_size(quota, "--quota"),
         warning_level=warn_at,
         quota_enforced=enforce,
+        dry_run=dry_run,
     )
     with Daemon(here.socket) as daemon:
         made = daemon.post("/units", wanted, Unit)
     output.show_record(made, _lines(), here.format)
+    tell_dry_run(dry_run)
     typer.echo(
         f"Next, its first admin: ddsctl user create USERNAME --role unit-admin --unit {made.public_id} "
         "--name NAME --email ADDRESS",
@@ -133,6 +134,8 @@ def show(
     ctx: typer.Context, unit: UnitName, as_json: AsJson = False, as_tsv: AsTsv = False
 ) -> None:
     """Show one unit.
+
+    Its undo window is set with ddsctl lifecycle configure, its reminders with ddsctl reminders set.
 
     Example: ddsctl unit show genomics
     """
@@ -329,11 +332,18 @@ def _lines() -> list[Column[Unit]]:
 
 def _load_lines() -> list[Column[Unit]]:
     return [
+        Column("undo days", lambda one: one.undo_days),
+        Column("reminder days", _reminders),
         Column("users", lambda one: one.users),
         Column("projects", lambda one: one.projects),
         Column("stored", lambda one: one.bytes_stored, lambda one: sizes.show(one.bytes_stored)),
         Column("used", _used, _used_shown),
     ]
+
+
+def _reminders(one: Unit) -> str:
+    days = one.reminder_days
+    return "" if days is None else ",".join(map(str, days)) or "never"
 
 
 def _used(one: Unit) -> float | None:

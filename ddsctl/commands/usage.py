@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ddsctl import output, session, sizes
-from ddsctl.commands.unit import DryRun
+from ddsctl.confirm import DryRun
 from ddsctl.output import Column, Format
 from ddsctl.session import AsJson, AsTsv
 

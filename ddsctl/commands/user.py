@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ddsctl import completion, output, session
-from ddsctl.confirm import Yes, confirm
+from ddsctl.confirm import DryRun, Yes, confirm, tell_dry_run
 from ddsctl.failures import ExitCode, Failure
 from ddsctl.output import Column, Format
 from ddsctl.session import AsJson, AsTsv, Session
@@ -45,6 +45,7 @@ def create(
             show_default=False,
         ),
     ] = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
     as_tsv: AsTsv = False,
 ) -> None:
@@ -59,9 +60,15 @@ def create(
     from ddsd.contract.admin import CreateUser, NewUser
 
     here = session.of(ctx, as_json, as_tsv)
-    wanted = CreateUser(username=username, name=name, email=email, role=role, unit=unit)
+    wanted = CreateUser(
+        username=username, name=name, email=email, role=role, unit=unit, dry_run=dry_run
+    )
     with Daemon(here.socket) as daemon:
         made = daemon.post("/users", wanted, NewUser)
+    if dry_run:
+        output.show_record(made, _new_lines(), here.format)
+        tell_dry_run(dry_run)
+        return
     _show_link(made, f"{name} ({email})", here.format)
 
 

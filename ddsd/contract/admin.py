@@ -112,6 +112,7 @@ class CreateUnit(_Asked):
     days_in_expired: int = 30
     quota_bytes: int = 0
     warning_level: float = 0.8
+    dry_run: bool = False
     quota_enforced: bool = True
 
 
@@ -145,7 +146,10 @@ class Changed(_Sent):
 
 
 class Unit(_Sent):
-    """A unit. ``bytes_stored`` is what its projects have in the store."""
+    """A unit. ``bytes_stored`` is what its projects have in the store.
+
+    ``reminder_days`` are days before a deadline; null where they are not told.
+    """
 
     public_id: str
     name: str
@@ -157,6 +161,8 @@ class Unit(_Sent):
     quota_bytes: int
     warning_level: float
     quota_enforced: bool = True
+    undo_days: int | None = None
+    reminder_days: list[int] | None = None
     bytes_stored: int
     users: int
     projects: int
@@ -171,6 +177,7 @@ class CreateUser(_Asked):
     email: str
     role: Role
     unit: str | None = None
+    dry_run: bool = False
 
 
 class PutEmail(_Asked):
@@ -193,7 +200,10 @@ class User(_Sent):
 
 
 class NewUser(_Sent):
-    """``link`` opens once, within ``link_hours``, lets its holder set the password, and cannot be asked for again."""
+    """``link`` opens once, within ``link_hours``, lets its holder set the password, and cannot be asked for again.
+
+    Of a dry run it is empty.
+    """
 
     username: str
     link: str
@@ -230,6 +240,20 @@ class CreateInvite(_Asked):
     email: str
     role: Role
     unit: str | None = None
+    dry_run: bool = False
+
+
+class ExpireInvites(_Asked):
+    """Old invites to be forgotten, or with ``dry_run`` only to be counted."""
+
+    dry_run: bool = False
+
+
+class ExpiredInvites(_Sent):
+    """How many invites were forgotten, or would be."""
+
+    count: int
+    dry_run: bool
 
 
 class Invite(_Sent):
@@ -642,3 +666,74 @@ class Revision(_Sent):
     database: str
     current: str | None
     head: str
+
+
+class ProjectPerson(_Sent):
+    """Somebody who has to do with a project, somebody invited, or a recovery kit (``name``: how its number begins).
+
+    ``opens`` is ``yes`` or why not; ``mend`` is who can do what about it. What was fetched is of the present files.
+    """
+
+    name: str
+    email: str
+    capacity: str
+    opens: str
+    mend: str
+    files_fetched: int
+    bytes_fetched: int
+    last_fetched_at: datetime | None
+
+
+class StatusEntry(_Sent):
+    """A status that a project has had, since when, and with which deadline."""
+
+    status: str
+    at: datetime
+    deadline: datetime | None
+
+
+class UnitStanding(_Sent):
+    """A unit beside its quota: 0 is none; it is warned over ``level_bytes``, and refused if ``enforced``."""
+
+    public_id: str
+    name: str
+    contact_email: str
+    quota_bytes: int
+    level_bytes: int
+    used_bytes: int
+    enforced: bool
+
+
+class Advice(_Sent):
+    """What is wrong with a project, and what to do; ``do`` empty: there is nothing to be done."""
+
+    what: str
+    do: str
+
+
+class ProjectDetails(_Sent):
+    """Everything that is known of a project; letters, jobs and the audit log are told newest first, and cut.
+
+    ``undelivered`` letters hold back the removal of its data. ``over``: data and keys are gone for good.
+    """
+
+    project: Project
+    unit: UnitStanding
+    pi: str
+    description: str
+    creator: str
+    bucket: str
+    non_sensitive: bool
+    released_at: datetime | None
+    times_expired: int
+    releases_left: int
+    extensions_left: int
+    over: bool
+    people: list[ProjectPerson]
+    history: list[StatusEntry]
+    letters: list[Mail]
+    undelivered: int
+    jobs: list[Job]
+    findings: list[Finding]
+    audit: list[AuditEntry]
+    advice: list[Advice]

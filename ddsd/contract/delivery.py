@@ -189,3 +189,11 @@ class ProjectKey(_Sent):
     project: str
     public_key: Key
     wrap: ProjectKeyWrap
+
+
+class ProjectStatus(_Sent):
+    """Where a project is now, and until when; ``deadline`` is null where there is none."""
+
+    project: str
+    status: str
+    deadline: datetime | None

@@ -336,8 +336,12 @@ def _prepare_sqlite(
 ) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves, see _begin_sqlite
     cursor = connection.cursor()
-    for pragma in pragmas:
-        cursor.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()  # else its thread would wait for the garbage collector
+        raise
     cursor.close()
     file.remember()
 

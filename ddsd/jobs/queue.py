@@ -70,8 +70,10 @@ async def enqueue_unless_active(
         return None
 
 
-async def listing(work: Work, state: JobState | None = None, limit: int = 100) -> Sequence[Job]:
-    """Return the newest ``limit`` jobs, newest first; only those in ``state`` if one is given.
+async def listing(
+    work: Work, state: JobState | None = None, limit: int = 100, subject: str | None = None
+) -> Sequence[Job]:
+    """Return the newest ``limit`` jobs, newest first; only those in ``state``, or on ``subject``, if one is given.
 
     Raises:
         Forbidden: the actor does not operate this service.
@@ -80,6 +82,8 @@ async def listing(work: Work, state: JobState | None = None, limit: int = 100) -
     query = select(Job).order_by(col(Job.id).desc()).limit(limit)
     if state is not None:
         query = query.where(Job.state == state)
+    if subject is not None:
+        query = query.where(Job.subject == subject)
     return (await work.session.scalars(query)).all()
 
 

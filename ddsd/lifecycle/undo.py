@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import select
@@ -50,6 +50,17 @@ async def hide(work: Work, project: Project) -> None:
         public_id=project.public_id,
         until=f"{project.purge_after:%Y-%m-%d %H:%M} UTC",
     )
+
+
+async def foresee(work: Work, project: Project) -> datetime | None:
+    """Return the deadline that :func:`restore` would give the project now.
+
+    Raises:
+        Forbidden, Busy, WrongStatus: it would refuse.
+    """
+    require(work.actor, Action.RESTORE_PROJECT)
+    _, decided = await transitions.decide(work, project, Verb.RESTORE)
+    return decided.deadline
 
 
 async def restore(work: Work, project: Project) -> None:

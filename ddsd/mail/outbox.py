@@ -181,8 +181,10 @@ async def send_mail(services: Services, subject: str) -> None:
         raise queue.GiveUp(wrong.message) from wrong
 
 
-async def listing(work: Work, limit: int = 100, recipient: str | None = None) -> Sequence[Envelope]:
-    """Return the newest ``limit`` letters, newest first; only those to ``recipient`` if one is given.
+async def listing(
+    work: Work, limit: int = 100, recipient: str | None = None, about: str | None = None
+) -> Sequence[Envelope]:
+    """Return the newest ``limit`` letters, newest first; only those to ``recipient``, or ``about`` a living project.
 
     Raises:
         Forbidden: the actor does not operate this service.
@@ -191,6 +193,8 @@ async def listing(work: Work, limit: int = 100, recipient: str | None = None) ->
     query = select(Mail).order_by(col(Mail.id).desc()).limit(limit)
     if recipient is not None:
         query = query.where(Mail.recipient == recipient)
+    if about is not None:
+        query = query.where(Mail.about == about)
     return [_envelope(mail) for mail in await work.session.scalars(query)]
 
 

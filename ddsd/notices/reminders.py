@@ -93,6 +93,11 @@ async def listing(work: Work) -> list[UnitDays]:
     return [_days_of(work.services.settings, unit) for unit in found]
 
 
+def of_unit(work: Work, unit: Unit) -> UnitDays:
+    """Return when a unit's researchers are reminded."""
+    return _days_of(work.services.settings, unit)
+
+
 async def configure(work: Work, unit_public_id: str, days: str | None) -> UnitDays:
     """Say when a unit's researchers are reminded.
 

@@ -106,7 +106,7 @@ def require_listable(project: Project, member: Member) -> None:
     if project.purge_after is not None:
         raise WrongStatus(
             f"The project {project.public_id} has been archived. "
-            "Until its data is removed, a unit admin can ask the operator to restore it."
+            "Until its data is removed, a unit admin can restore it on the page /projects."
         )
     if project.status is Status.IN_PROGRESS and not member.is_unit_user:
         raise Forbidden(

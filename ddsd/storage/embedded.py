@@ -23,11 +23,12 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -42,6 +43,7 @@ from ddsd.storage.port import (
     May,
     OpenUpload,
     ScopedKey,
+    StoredObject,
     expiry,
     new_access_key,
     new_secret_key,
@@ -51,6 +53,9 @@ from ddsd.storage.s3 import Account, S3Objects
 _OLDEST_RCLONE = (1, 75, 2)
 _READY_S = 15.0
 _BIND_S = 3.0
+_PAGE = 1000
+_QUOTE = "\u201b"
+"""rclone's own sign in names of files; one in a key is written twice."""
 _GATE = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from ddsd.storage.gate import main; main()"
 )
@@ -174,6 +179,16 @@ class EmbeddedStore(S3Objects):
             await self.remove_objects(bucket, await asyncio.to_thread(_unfinished, path))
             await asyncio.to_thread(_remove_unfinished, path)
         await super().remove_bucket(bucket)
+
+    async def list_objects(self, bucket: str) -> AsyncIterator[StoredObject]:
+        """See ``ObjectStore.list_objects``: rclone's own files; a directory at a time is held in memory."""
+        # rclone reads the whole bucket again for each page: a listing would cost the square of the objects.
+        if not await self.bucket_exists(bucket):
+            raise StoreObjectMissing(f"The object store has no bucket {bucket}.")
+        listing = _objects(self._directory / "objects" / bucket)
+        while page := await self._call(lambda: tuple(islice(listing, _PAGE))):
+            for found in page:
+                yield found
 
     async def list_uploads(self, bucket: str) -> AsyncIterator[OpenUpload]:
         """See ``ObjectStore.list_uploads``: rclone's own files, by the last byte that came."""
@@ -372,6 +387,33 @@ def _unfinished(objects: Path) -> tuple[str, ...]:
         for name in names
         if name.startswith(RESERVED_PREFIX)
     )
+
+
+def _objects(bucket: Path, below: str = "") -> Iterator[StoredObject]:
+    """Yield what is finished below a directory, in the order of the keys, where a directory ends in a slash."""
+    try:
+        entries = list(os.scandir(bucket / below))
+    except FileNotFoundError:  # emptied in this moment
+        return
+    entries.sort(key=_in_key)
+    for entry in entries:
+        key = f"{below}{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            yield from _objects(bucket, f"{key}/")
+        elif not entry.name.startswith(RESERVED_PREFIX):
+            with suppress(FileNotFoundError):  # removed in this moment
+                found = entry.stat(follow_symlinks=False)
+                stored_at = datetime.fromtimestamp(found.st_mtime, UTC)
+                yield StoredObject(_key_of(key), found.st_size, "", stored_at)
+
+
+def _in_key(entry: os.DirEntry[str]) -> str:
+    name = _key_of(entry.name)
+    return f"{name}/" if entry.is_dir(follow_symlinks=False) else name
+
+
+def _key_of(path: str) -> str:
+    return path.replace(_QUOTE * 2, _QUOTE)
 
 
 def _open_uploads(bucket: Path) -> list[OpenUpload]:

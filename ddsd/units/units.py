@@ -49,6 +49,7 @@ class UnitRow:
     quota_bytes: int
     warning_level: float
     quota_enforced: bool
+    undo_days: int
     created_at: datetime
 
 
@@ -195,6 +196,7 @@ def row(unit: Unit) -> UnitRow:
         quota_bytes=unit.quota_bytes,
         warning_level=unit.warning_level,
         quota_enforced=unit.quota_enforced,
+        undo_days=unit.undo_days,
         created_at=unit.created_at,
     )
 

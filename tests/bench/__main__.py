@@ -1,4 +1,7 @@
-"""``python -m tests.bench [--quick] [--only sqlite]``: measure, print a table and JSON, beside the original."""
+"""``python -m tests.bench [--quick] [--only sqlite]``: measure, print a table and JSON, beside the original.
+
+``--only year [--scale 0.1]`` measures a facility's year instead.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from sqlalchemy import text
 
 from ddsd.keys.instance import InstanceKey
 from ddsd.work import Services
-from tests.bench import filling, people
+from tests.bench import filling, people, year
 from tests.bench.client import Answer, Client, median_ms, per_second
 from tests.bench.server import KEY_FILE, make_services
 from tests.builders import SettableClock
@@ -124,6 +127,7 @@ class Bench:
     async def _people(self) -> None:
         self._note_all(people.logins(self.client, self.process.pid, self.times))
         self._note_all(people.pages(self.client, self.times))
+        self._note_all(people.resets(self.client, self.times))
         self._note_all(await people.registrations(self.world, self.client, self.times))
         self._note_all(await people.many_members(self.world, self.client, self.times))
 
@@ -269,20 +273,36 @@ def measure(kind: str, *, quick: bool) -> dict[str, float]:
             return asyncio.run(run())
 
 
+def measure_year(kind: str, scale: float) -> dict[str, float]:
+    """Measure a facility's year on one kind of database."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ddsd-bench-") as made,
+        database(kind, Path(made)) as url,
+    ):
+        migrate(url)
+        return asyncio.run(year.measure(url, scale))
+
+
 def show(results: dict[str, dict[str, float]]) -> None:
     """Print the figures; ``x`` says how many times better than the original."""
     table = Table(title="ddsd, beside dds_web 2.14.3")
     for column in ("what", *(part for kind in results for part in (kind, "x")), "dds_web"):
         table.add_column(column, justify="left" if column == "what" else "right")
-    for what in next(iter(results.values())):
+    for what in dict.fromkeys(what for figures in results.values() for what in figures):
         original = ORIGINAL.get(what)
         cells = [what]
         for figures in results.values():
-            cells += [f"{figures[what]:,.1f}", _times_better(what, figures[what], original)]
+            figure = figures.get(what)
+            cells += ["", ""] if figure is None else _cells(what, figure, original)
         table.add_row(*cells, "" if original is None else f"{original:,}")
     console = Console(width=120)
     console.print(table)
     console.print_json(json.dumps(results))
+
+
+def _cells(what: str, figure: float, original: float | None) -> list[str]:
+    shown = f"{figure:,.2f}" if what.endswith("(s)") else f"{figure:,.1f}"
+    return [shown, _times_better(what, figure, original)]
 
 
 def _times_better(what: str, figure: float, original: float | None) -> str:
@@ -296,10 +316,20 @@ def main() -> None:
     """Read the arguments, measure, print."""
     arguments = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     arguments.add_argument("--quick", action="store_true", help="fewer runs, at most 10k files")
-    arguments.add_argument("--only", choices=KINDS, help="only this database")
+    arguments.add_argument(
+        "--only",
+        choices=[*KINDS, "year"],
+        action="append",
+        default=[],
+        help="only this database, or a facility's year",
+    )
+    arguments.add_argument("--scale", type=float, default=1.0, help="how much of a year's data")
     chosen = arguments.parse_args()
-    kinds = [chosen.only] if chosen.only else KINDS
-    show({kind: measure(kind, quick=chosen.quick) for kind in kinds})
+    kinds = [kind for kind in KINDS if kind in chosen.only] or KINDS
+    if "year" in chosen.only:
+        show({kind: measure_year(kind, chosen.scale) for kind in kinds})
+    else:
+        show({kind: measure(kind, quick=chosen.quick) for kind in kinds})
 
 
 if __name__ == "__main__":

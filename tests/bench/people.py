@@ -44,6 +44,14 @@ async def registrations(world: World, client: Client, times: int) -> Figures:
     return iter([("registration (ms)", statistics.median(seconds) * 1000)])
 
 
+def resets(client: Client, times: int) -> Figures:
+    """Measure asking for a new password: it must not tell whether the address has an account."""
+    with httpx.Client(base_url=f"http://127.0.0.1:{client.port}") as http:
+        for whose, email in (("known", EMAIL.format(_WHO)), ("unknown", EMAIL.format("nobody"))):
+            seconds = [_ask_for_reset(http, email) for _ in range(times * 5)]
+            yield f"reset asked, {whose} address (ms)", statistics.median(seconds) * 1000
+
+
 def pages(client: Client, times: int) -> Figures:
     """Measure when the first byte of a page is there."""
     web = replace(client, prefix="")
@@ -106,6 +114,15 @@ def _register(http: httpx.Client, code: str, username: str) -> float:
     seconds = time.perf_counter() - begun
     if "Your account is made" not in answer.text:
         raise RuntimeError(f"no account: {answer.status_code} {answer.text[:2000]}")
+    return seconds
+
+
+def _ask_for_reset(http: httpx.Client, email: str) -> float:
+    form = Page(http.get("/forgot-password").text).fields | {"email": email}
+    begun = time.perf_counter()
+    answer = http.post("/forgot-password", data=form)
+    seconds = time.perf_counter() - begun
+    answer.raise_for_status()
     return seconds
 
 

@@ -6,10 +6,14 @@ from datetime import timedelta
 from importlib.metadata import version
 
 import pytest
+from sqlalchemy import update
 
+from ddsd.access import Role
 from ddsd.db import revision
 from ddsd.mail import outbox
 from ddsd.projects.status import Status
+from ddsd.users import invites
+from ddsd.users.tables import Invite
 from ddsd.work import Work
 from tests.admin.serving import AdminPlane
 from tests.builders import NOON, a_project, a_unit
@@ -182,3 +186,38 @@ def test_an_empty_list_prints_nothing_but_a_hint(ctl: Ctl) -> None:
         ended = ctl(*words)
         assert (ended.code, ended.out) == (0, "")
         assert ended.err.startswith("There are no ")
+
+
+def test_a_dry_run_makes_nothing_and_shows_no_link(ctl: Ctl) -> None:
+    rehearsed = ctl(*CREATE_GENOMICS, "--dry-run")
+    assert (rehearsed.code, "nothing was changed" in rehearsed.err) == (0, True)
+    assert ctl("unit", "ls", "--json").json == []
+    assert ctl(*CREATE_MARIA, "--dry-run").code != 0  # there is no such unit
+    assert ctl(*CREATE_GENOMICS).code == 0
+    maria = ctl(*CREATE_MARIA, "--dry-run", "--json").json
+    assert isinstance(maria, dict)
+    assert (maria["username"], maria["link"]) == ("maria", "")
+    assert (
+        ctl("invite", "create", "eva@example.org", "--role", "super-admin", "--dry-run").code == 0
+    )
+    for noun in ("user", "invite", "mail"):
+        assert ctl(noun, "ls", "--json").json == []
+
+
+async def an_old_invite(work: Work) -> None:
+    await invites.create(
+        work,
+        email="old@example.org",
+        role=Role.SUPER_ADMIN,
+        unit_id=None,
+        inviter="somebody",
+        unit_contact=None,
+    )
+    await work.session.execute(update(Invite).values(expires_at=NOON - timedelta(seconds=1)))
+
+
+def test_old_invites_are_counted_and_then_forgotten(ctl: Ctl, plane: AdminPlane) -> None:
+    plane.work(an_old_invite)
+    assert ctl("invite", "expire", "--dry-run", "--json").json == {"count": 1, "dry_run": True}
+    assert ctl("invite", "expire", "--json").json == {"count": 1, "dry_run": False}
+    assert ctl("invite", "expire", "--json").json == {"count": 0, "dry_run": False}

@@ -96,6 +96,15 @@ def test_libraries_take_the_same_way_out(stream: io.StringIO) -> None:
     assert "chat" not in stream.getvalue()
 
 
+def test_a_library_that_had_a_way_out_of_its_own_loses_it(restored: None) -> None:
+    library, own, ours = logging.getLogger("some.library"), io.StringIO(), io.StringIO()
+    library.addHandler(logging.StreamHandler(own))
+    library.propagate = False
+    log.configure("info", LogFormat.JSON, ours)
+    library.error("trouble")
+    assert (own.getvalue(), ours.getvalue().count("trouble")) == ("", 1)
+
+
 def test_a_level_keeps_lesser_lines_out(restored: None) -> None:
     stream = io.StringIO()
     log.configure("warning", LogFormat.JSON, stream)

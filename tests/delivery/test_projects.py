@@ -9,6 +9,7 @@ from ddsctl.delivery.login import KeyDoesNotOpen
 from ddsd.access import System
 from ddsd.contract.delivery import ProjectKey
 from ddsd.keys.tables import KeyWrap
+from ddsd.lifecycle import deadlines
 from ddsd.work import transaction
 from tests.delivery.client import call, log_in, project_key
 from tests.world import World
@@ -75,3 +76,29 @@ async def test_a_wrap_opens_for_its_holder_and_its_project_only(world: World) ->
         login.open_project_key(wrap, neighbour.private)
     with pytest.raises(KeyDoesNotOpen):
         login.open_project_key(wrap.model_copy(update={"project": other}), holder.private)
+
+
+@pytest.mark.parametrize(
+    ("who", "status"), [("admin1", 200), ("staff1", 403), ("admin2", 403), ("super", 403)]
+)
+async def test_an_admin_of_the_unit_takes_back_what_a_deadline_archived(
+    world: World, who: str, status: int
+) -> None:
+    project = await world.project("admin1")
+    path = f"/projects/{project}/restore"
+    token = await world.token_of(who)
+    await world.release(project, deadline=10)
+    not_yet = await call(world, "POST", path, token)
+    assert not_yet.status_code == (409 if who == "admin1" else 403)
+    for _ in range(2):
+        world.clock.advance(days=31)
+        await deadlines.follow_deadlines(world.services, "all")
+    world.tokens.clear()
+    answer = await call(world, "POST", path, await world.token_of(who))
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.json() == {
+            "project": project,
+            "status": "Expired",
+            "deadline": "2026-06-02T23:59:59Z",
+        }

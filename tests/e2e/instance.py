@@ -16,6 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
+from ddsctl.app import app
+
 READY_SECONDS = 90.0
 STOP_SECONDS = 40.0
 
@@ -30,17 +34,11 @@ class Instance:
     port: int
 
     def ctl(self, *arguments: str) -> Any:
-        """Run ``ddsctl --json ARGUMENTS`` as the operator; return what it printed."""
-        command = [sys.executable, "-m", "ddsctl", "--socket", str(self.directory / "admin.sock")]
-        done = subprocess.run(
-            [*command, *arguments, "--json"],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        """Run ``ddsctl --json ARGUMENTS`` as the operator, in this process; return what it printed."""
+        words = ["--socket", str(self.directory / "admin.sock"), *arguments, "--json"]
+        ended = CliRunner().invoke(app, words)
+        assert ended.exit_code == 0, ended.output
+        return json.loads(ended.stdout)
 
     def code_of(self, username: str) -> str:
         """Return the one-time code last mailed to one of the demo's accounts."""

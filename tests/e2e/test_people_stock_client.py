@@ -5,85 +5,19 @@ One demo serves all tests of this module; each test arranges for itself and leav
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
 import pytest
 
-from tests.e2e.instance import Instance, running_demo
-from tests.parts import ports
-from tests.parts.stock_client import YES, Outcome, StockClient
+from tests.e2e.conversation import PASSWORD, LoggedIn, mails_to, refused, row_of, succeeded
+from tests.e2e.instance import Instance
+from tests.parts.stock_client import YES
 
 pytestmark = [pytest.mark.xdist_group("stock-client"), pytest.mark.slow]
 
-PASSWORD = "password"
 SOIL, YEAST = "unit100001", "unit100002"
 R2 = "researchuser_2@demo.example"
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    """A running demo on the stock client's port."""
-    directory = tmp_path_factory.mktemp("people") / "demo"
-    with ports.stock_port_alone() as port, running_demo(directory, port) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def logged_in(
-    demo: Instance, stock_client_binary: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], StockClient]:
-    """Give each named person a client that is logged in, once."""
-    clients: dict[str, StockClient] = {}
-    homes = tmp_path_factory.mktemp("homes")
-
-    def client_of(person: str) -> StockClient:
-        if person not in clients:
-            client = StockClient(stock_client_binary, homes / person)
-            login = client.login(person, PASSWORD, lambda: demo.code_of(person))
-            assert login.exit_code == 0, login.output
-            clients[person] = client
-        return clients[person]
-
-    return client_of
-
-
-def succeeded(outcome: Outcome, *said: str) -> str:
-    """Return the output in one line, in which each of ``said`` must be."""
-    text = one_line(outcome)
-    assert outcome.exit_code == 0, text
-    for sentence in said:
-        assert sentence in text, text
-    return text
-
-
-def refused(outcome: Outcome, *said: str) -> None:
-    """Check that the client has failed, and said why."""
-    text = one_line(outcome)
-    assert outcome.exit_code == 1, text
-    for sentence in said:
-        assert sentence in text, text
-
-
-def one_line(outcome: Outcome) -> str:
-    """Return the output without the folding of long lines."""
-    return " ".join(outcome.output.split())
-
-
-def mails_to(demo: Instance, address: str) -> list[str]:
-    """Return the subjects of the letters to an address, oldest first."""
-    letters = [one for one in demo.ctl("mail", "ls") if one["recipient"] == address]
-    return [one["subject"] for one in sorted(letters, key=lambda one: int(one["id"]))]
-
-
-def row_of(outcome: Outcome, name: str) -> list[str]:
-    """Return the cells of the row of a table that has ``name`` in it."""
-    row = next(line for line in outcome.output.splitlines() if name in line)
-    return [cell.strip() for cell in re.split("[│┃]", row) if cell.strip()]
-
-
-def test_everybody_is_told_who_they_are(logged_in: Callable[[str], StockClient]) -> None:
+def test_everybody_is_told_who_they_are(logged_in: LoggedIn) -> None:
     text = succeeded(logged_in("unitadmin_1").run("user", "info"))
     for fact in (
         "unitadmin_1",
@@ -94,9 +28,7 @@ def test_everybody_is_told_who_they_are(logged_in: Callable[[str], StockClient])
         assert fact in text
 
 
-def test_a_unit_admin_invites_lists_and_withdraws(
-    demo: Instance, logged_in: Callable[[str], StockClient]
-) -> None:
+def test_a_unit_admin_invites_lists_and_withdraws(demo: Instance, logged_in: LoggedIn) -> None:
     admin = logged_in("unitadmin_1")
     email = "colleague@demo.example"
     succeeded(
@@ -123,7 +55,7 @@ def test_a_unit_admin_invites_lists_and_withdraws(
 
 
 def test_a_super_admin_invites_to_a_unit_and_finds_people(
-    logged_in: Callable[[str], StockClient],
+    logged_in: LoggedIn,
 ) -> None:
     boss = logged_in("superadmin")
     email = "imaging@demo.example"
@@ -140,7 +72,7 @@ def test_a_super_admin_invites_to_a_unit_and_finds_people(
 
 
 def test_accounts_are_listed_by_unit_and_all_together(
-    logged_in: Callable[[str], StockClient],
+    logged_in: LoggedIn,
 ) -> None:
     own = logged_in("unituser_1").run("user", "ls")
     succeeded(own, "Unit Admins and Personnel within unit: Sequencing Unit.")
@@ -161,7 +93,7 @@ def test_accounts_are_listed_by_unit_and_all_together(
 
 
 def test_a_super_admin_saves_the_addresses_of_unit_users(
-    logged_in: Callable[[str], StockClient],
+    logged_in: LoggedIn,
 ) -> None:
     boss = logged_in("superadmin")
     succeeded(boss.run("user", "ls", "--save-emails"), "Saved emails to file")
@@ -170,9 +102,7 @@ def test_a_super_admin_saves_the_addresses_of_unit_users(
     assert "researchuser_1@demo.example" not in saved
 
 
-def test_access_is_granted_revoked_and_fixed(
-    demo: Instance, logged_in: Callable[[str], StockClient]
-) -> None:
+def test_access_is_granted_revoked_and_fixed(demo: Instance, logged_in: LoggedIn) -> None:
     staff = logged_in("unituser_1")
     access = ("project", "access")
     granted = staff.run(*access, "grant", "-p", SOIL, "-e", R2, "--owner")
@@ -223,7 +153,7 @@ def test_access_is_granted_revoked_and_fixed(
 
 
 def test_a_grant_in_an_available_project_is_mailed_unless_told_otherwise(
-    demo: Instance, logged_in: Callable[[str], StockClient]
+    demo: Instance, logged_in: LoggedIn
 ) -> None:
     staff, email = logged_in("unituser_1"), "researchuser_1@demo.example"
     before = len(mails_to(demo, email))
@@ -236,9 +166,7 @@ def test_a_grant_in_an_available_project_is_mailed_unless_told_otherwise(
     assert len(made) == 1
 
 
-def test_an_account_is_closed_and_opened_again(
-    demo: Instance, logged_in: Callable[[str], StockClient]
-) -> None:
+def test_an_account_is_closed_and_opened_again(demo: Instance, logged_in: LoggedIn) -> None:
     admin, email = logged_in("unitadmin_2"), "unituser_2@demo.example"
     person = logged_in("unituser_2")
     closed = admin.run("user", "deactivate", email, answers=[YES])
@@ -258,7 +186,7 @@ def test_an_account_is_closed_and_opened_again(
 
 
 def test_accounts_are_deleted_by_those_who_may(
-    logged_in: Callable[[str], StockClient],
+    logged_in: LoggedIn,
 ) -> None:
     admin, boss = logged_in("unitadmin_2"), logged_in("superadmin")
     refused(
@@ -282,7 +210,7 @@ def test_accounts_are_deleted_by_those_who_may(
 
 
 def test_somebody_asks_for_their_own_account_to_be_deleted(
-    demo: Instance, logged_in: Callable[[str], StockClient]
+    demo: Instance, logged_in: LoggedIn
 ) -> None:
     person, email = logged_in("unitadmin_1b"), "unitadmin_1b@demo.example"
     refused(

@@ -198,6 +198,7 @@ class StockClient:
             "LINES": str(LINES),
             "TERM": "dumb",
             "LANG": "C.UTF-8",
+            "TZ": "UTC",  # it prints dates in the zone of its machine
             # Else it asks the terminal where the cursor is, and waits: nobody answers here.
             "PROMPT_TOOLKIT_NO_CPR": "1",
         }

@@ -100,6 +100,17 @@ async def test_a_refused_code_is_not_used_up(services: Services) -> None:
         assert not (await work.session.get_one(OneTimeCode, eva.id)).used
 
 
+@pytest.mark.parametrize("minutes", [5, -5])
+async def test_a_clock_that_is_set_right_by_five_minutes_leaves_a_mailed_code_good(
+    services: Services, clock: SettableClock, minutes: int
+) -> None:
+    eva = await account(services)
+    code = await issue(services, eva)
+    assert code is not None
+    clock.advance(seconds=60 * minutes)
+    await check(services, eva, code)
+
+
 class TestApp:
     """RFC 6238: SHA-1, six digits, half a minute."""
 
@@ -126,6 +137,16 @@ class TestApp:
             await self.check(services, eva, app.at(clock.now()))
         clock.advance(seconds=90)
         await self.check(services, eva, app.at(clock.now() - timedelta(seconds=30)))
+
+    @pytest.mark.parametrize("minutes", [5, -5])
+    async def test_a_phone_whose_clock_is_five_minutes_off_is_refused(
+        self, services: Services, clock: SettableClock, minutes: int
+    ) -> None:
+        eva = await self.eva(services)
+        app = pyotp.TOTP(base64.b32encode(self.SECRET).decode())
+        with pytest.raises(NotAuthenticated, match="Invalid time-based token"):
+            await self.check(services, eva, app.at(clock.now() + timedelta(minutes=minutes)))
+        await self.check(services, eva, app.at(clock.now()))
 
     async def test_a_wrong_one_starts_no_wait(
         self, services: Services, clock: SettableClock

@@ -34,8 +34,8 @@ VERBS: Final = {word: Verb[word.name] for word in words.ProjectVerb}
 ROLE_WORDS: Final = {role: word for word, role in ROLES.items()}
 
 
-def unit(row: UnitRow, load: Load) -> wire.Unit:
-    """Show a unit with what it has."""
+def unit(row: UnitRow, load: Load, reminders: UnitDays | None = None) -> wire.Unit:
+    """Show a unit with what it has, and when its researchers are reminded if that is known."""
     return wire.Unit(
         public_id=row.public_id,
         name=row.name,
@@ -47,6 +47,8 @@ def unit(row: UnitRow, load: Load) -> wire.Unit:
         quota_bytes=row.quota_bytes,
         warning_level=row.warning_level,
         quota_enforced=row.quota_enforced,
+        undo_days=row.undo_days,
+        reminder_days=list(reminders.days) if reminders else None,
         bytes_stored=load.bytes_stored,
         users=load.users,
         projects=load.projects,

@@ -39,6 +39,8 @@ _PAGES = [
     login.mail_another,
     login.leave,
     projects.listing,
+    projects.ask_to_restore,
+    projects.restore,
     account.show,
     account.change_password,
     account.password_changed,

@@ -8,10 +8,12 @@ from litestar.params import FromQuery, JSONBody
 from litestar.status_codes import HTTP_200_OK
 
 from ddsd.access import Operator
+from ddsd.audit import trail
 from ddsd.contract import admin as wire
 from ddsd.planes.admin import present
 from ddsd.projects import staffing
-from ddsd.work import Services, reading, transaction
+from ddsd.users import invites
+from ddsd.work import Services, reading, rehearsal, transaction
 
 
 @get("/invites")
@@ -29,10 +31,25 @@ async def create_invite(
     services: NamedDependency[Services],
     operator: NamedDependency[Operator],
 ) -> wire.NewInvite:
-    """Invite a super admin, or somebody to a unit."""
-    async with transaction(services, operator) as work:
+    """Invite a super admin, or somebody to a unit; or tell what would come of it."""
+    begin = rehearsal if data.dry_run else transaction
+    async with begin(services, operator) as work:
         asked = await staffing.invite(work, data.email, present.ROLES[data.role], data.unit)
-    return wire.NewInvite(invite=present.invite(asked.invite), closed=list(asked.closed))
+        return wire.NewInvite(invite=present.invite(asked.invite), closed=list(asked.closed))
+
+
+@post("/invites/expire", status_code=HTTP_200_OK)
+async def expire_invites(
+    data: JSONBody[wire.ExpireInvites],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.ExpiredInvites:
+    """Forget the invites whose time is over; or count them."""
+    begin = rehearsal if data.dry_run else transaction
+    async with begin(services, operator) as work:
+        count = await invites.forget_old(work)
+        trail.record(work, "invite.expire", "all", count=count)
+    return wire.ExpiredInvites(count=count, dry_run=data.dry_run)
 
 
 @delete("/invites", status_code=HTTP_200_OK)

@@ -9,12 +9,13 @@ from litestar.status_codes import HTTP_200_OK
 
 from ddsd.access import Operator
 from ddsd.contract import admin as wire
+from ddsd.notices import reminders
 from ddsd.planes.admin import present
 from ddsd.projects import overview
 from ddsd.projects.overview import Load
 from ddsd.units import units
 from ddsd.units.units import Wanted
-from ddsd.work import Services, reading, transaction
+from ddsd.work import Services, reading, rehearsal, transaction
 
 
 @get("/units")
@@ -33,9 +34,10 @@ async def create_unit(
     services: NamedDependency[Services],
     operator: NamedDependency[Operator],
 ) -> wire.Unit:
-    """Make a unit."""
-    async with transaction(services, operator) as work:
-        made = await units.create(work, **data.model_dump())
+    """Make a unit, or tell what would be made."""
+    begin = rehearsal if data.dry_run else transaction
+    async with begin(services, operator) as work:
+        made = await units.create(work, **data.model_dump(exclude={"dry_run"}))
         return present.unit(units.row(made), Load())
 
 
@@ -49,7 +51,7 @@ async def show_unit(
     async with reading(services, operator) as work:
         unit = await units.find(work, public_id)
         loads = await overview.load_by_unit(work)
-        return present.unit(units.row(unit), loads[public_id])
+        return present.unit(units.row(unit), loads[public_id], reminders.of_unit(work, unit))
 
 
 @post("/units/{public_id:str}", status_code=HTTP_200_OK)

@@ -13,7 +13,7 @@ from ddsd.planes.admin import present
 from ddsd.projects import overview
 from ddsd.users import accounts, email_change, removal, standing
 from ddsd.users.tables import User
-from ddsd.work import Services, Work, reading, transaction
+from ddsd.work import Services, Work, reading, rehearsal, transaction
 
 
 @get("/users")
@@ -35,8 +35,9 @@ async def create_user(
     services: NamedDependency[Services],
     operator: NamedDependency[Operator],
 ) -> wire.NewUser:
-    """Make an account, and the link its person sets the password with."""
-    async with transaction(services, operator) as work:
+    """Make an account, and the link its person sets the password with; or tell what would be made."""
+    begin = rehearsal if data.dry_run else transaction
+    async with begin(services, operator) as work:
         made = await accounts.create(
             work,
             username=data.username,
@@ -45,7 +46,8 @@ async def create_user(
             role=present.ROLES[data.role],
             unit_public_id=data.unit,
         )
-        return present.new_user(made)
+        shown = present.new_user(made)
+        return shown.model_copy(update={"link": ""}) if data.dry_run else shown
 
 
 @get("/users/{username:str}")
