@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -26,7 +27,7 @@ from schemathesis.specs.openapi.checks import (
 
 from ddsd.contract.delivery import PATH
 from ddsd.work import Services
-from tests.fuzz.description import describe
+from tests.fuzz.description import PROJECT, describe
 from tests.world import EMAIL, PASSWORD, VERSION, World, basic, make_world
 
 Operation = APIOperation[Any, Any, Any, Any]
@@ -102,7 +103,7 @@ async def begin(world: World) -> dict[str, str]:
     project = await world.project("admin1", "researcher1")
     for name in ("a.txt", "d/b.txt"):
         await world.add_file(project, name)
-    return {"{project}": project, "{person}": EMAIL.format("researcher2")}
+    return {PROJECT: project, "{person}": EMAIL.format("researcher2")}
 
 
 async def send(world: World, case: Case[Any], who: str | None, known: dict[str, str]) -> int:
@@ -110,8 +111,9 @@ async def send(world: World, case: Case[Any], who: str | None, known: dict[str, 
     made = filled(case.as_transport_kwargs(base_url="http://ddsd.test"), known)
     headers = {**made["headers"], "X-CLI-Version": VERSION} | await credentials(world, case, who)
     content = json.dumps(made["json"]).encode() if "json" in made else made.get("data")
+    url = made["url"].replace(quote(PROJECT), known[PROJECT])
     answer = await world.http.request(
-        case.method, made["url"], params=made.get("params"), content=content, headers=headers
+        case.method, url, params=made.get("params"), content=content, headers=headers
     )
     case.validate_response(answer, checks=CHECKS)
     return answer.status_code
@@ -160,9 +162,11 @@ def dealt(operations: list[Operation]) -> Iterator[list[Case[Any]]]:
 
 
 def cases_of(operation: Operation, count: int, number: int) -> Iterator[Case[Any]]:
-    """Return cases of an operation: half as described, half not."""
-    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-        yield from generated(operation.as_strategy(mode), count // 2, number)
+    """Return cases of an operation: half as described and about a project that there is, half not."""
+    aim = {"project": PROJECT} if "{project}" in operation.path else None
+    described = operation.as_strategy(GenerationMode.POSITIVE, path_parameters=aim)
+    yield from generated(described, count // 2, number)
+    yield from generated(operation.as_strategy(GenerationMode.NEGATIVE), count // 2, number)
 
 
 def generated(strategy: Any, count: int, number: int) -> list[Case[Any]]:
