@@ -34,6 +34,7 @@ Item = TypeVar("Item", bound="BaseModel")
 _WIDTH: Final = 80
 _MOST_PEOPLE: Final = 15
 _MOST_OTHERS: Final = 6
+_MOST_ADVICE: Final = 8
 _ELLIPSIS: Final = "…"
 
 
@@ -76,10 +77,12 @@ def _section(title: str, items: Sequence[Item], columns: Sequence[Column[Item]],
 
 def _advise(advice: Sequence[Advice]) -> None:
     typer.echo(f"\n{typer.style('What to do next', bold=True)}")
-    for one in advice:
+    for one in advice[:_MOST_ADVICE]:
         typer.echo(_wrapped(one.what, "  - ", "    "))
         if one.do:
             typer.echo(_wrapped(one.do, "    ", "    "))
+    if len(advice) > _MOST_ADVICE:
+        typer.echo(f"  and {len(advice) - _MOST_ADVICE} more: --json")
     if not advice:
         typer.echo("  Nothing: all is as it should be.")
 

@@ -35,6 +35,17 @@ def _unhex(value: object) -> object:
     return bytes.fromhex(value)
 
 
+def _long(least: int, most: int) -> AfterValidator:
+    """Return a check of a length in bytes; as a constraint it would be described as one of the hex digits."""
+
+    def checked(value: bytes) -> bytes:
+        if not least <= len(value) <= most:
+            raise ValueError(f"must have {least} to {most} bytes")
+        return value
+
+    return AfterValidator(checked)
+
+
 def _without_nul(value: str) -> str:
     if "\x00" in value:
         raise ValueError("it holds a NUL character")
@@ -47,10 +58,10 @@ HexBytes = Annotated[
     PlainSerializer(bytes.hex, return_type=str),
     WithJsonSchema({"type": "string", "pattern": "^([0-9a-f]{2})+$"}),
 ]
-Key = Annotated[HexBytes, Field(min_length=32, max_length=32)]
-Salt = Annotated[HexBytes, Field(min_length=16, max_length=64)]
-UserKey = Annotated[HexBytes, Field(min_length=62, max_length=62)]
-ProjectKeyWrap = Annotated[HexBytes, Field(min_length=82, max_length=82)]
+Key = Annotated[HexBytes, _long(32, 32)]
+Salt = Annotated[HexBytes, _long(16, 64)]
+UserKey = Annotated[HexBytes, _long(62, 62)]
+ProjectKeyWrap = Annotated[HexBytes, _long(82, 82)]
 Username = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_without_nul)]
 
 

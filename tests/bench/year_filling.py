@@ -16,12 +16,13 @@ from ddsd.files.tables import StoredFile
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Membership, Project, StatusEntry
 from ddsd.units.tables import Unit
-from ddsd.users.tables import User, UserEmail
+from ddsd.users.tables import Invite, User, UserEmail
 from ddsd.work import Services, Work, transaction
 from tests.bench import filling
 from tests.builders import NOON, a_unit
 
 PEOPLE_OF_A_UNIT: Final = 5
+_INVITES: Final = 200
 _SAID: Final = "project"
 _NUMBERS: Final = (
     "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :count) "
@@ -103,6 +104,7 @@ async def fill(services: Services, facility: Facility) -> None:
         units = [await a_unit(work.session, quota_bytes=10**15) for _ in range(facility.units)]
         await _people(work, facility, [unit.id for unit in units])
         await _projects(work, facility)
+        await _invites(work)
         await _run(work, _FOLDERS.format(parent="NULL", path=".", joined=""))
         root = "JOIN folders r ON r.project_id = p.id AND r.path = '.'"
         await _run(work, _FOLDERS.format(parent="r.id", path="run", joined=root))
@@ -286,6 +288,33 @@ def _history(ids: list[int]) -> tuple[list[str], Select[tuple[object, ...]]]:
         table.id, table.status, table.deadline, table.created_at
     ).where(table.id.between(min(ids), max(ids)))
     return ["project_id", "status", "deadline", "at"], chosen
+
+
+async def _invites(work: Work) -> None:
+    """Let somebody be invited to many of the projects that are not over."""
+    table = Project.columns()
+    chosen = select(table.id).where(table.active.is_(True)).order_by(table.id).limit(_INVITES)
+    ids = [int(one) for one in await work.session.scalars(chosen)]
+    invites = [_invite(number, work.now) for number in range(len(ids))]
+    made = await work.session.execute(insert(Invite).returning(Invite.columns().id), invites)
+    places = [
+        {"project_id": project, "invite_id": invite, "owner": False}
+        for project, (invite,) in zip(ids, made, strict=True)
+    ]
+    await work.session.execute(insert(Membership), places)
+
+
+def _invite(number: int, now: datetime) -> dict[str, object]:
+    return {
+        "uid": f"{number:032x}",
+        "email": f"invited{number}@example.org",
+        "role": Role.RESEARCHER,
+        "secret_hash": number.to_bytes(32),
+        "public_key": b"",
+        "sealed_private_key": b"",
+        "created_at": now,
+        "expires_at": now + timedelta(days=7),
+    }
 
 
 async def _remove_versions(services: Services, facility: Facility, *, after: int) -> None:

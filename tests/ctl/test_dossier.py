@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
+
 from ddsctl.failures import ExitCode
 from ddsd.access import Role
 from ddsd.audit import trail
+from ddsd.keys.tables import KeyWrap
 from ddsd.mail import outbox
 from ddsd.projects.status import Status
+from ddsd.projects.tables import Project
+from ddsd.users.tables import User
 from ddsd.work import Work
 from tests.admin.serving import AdminPlane
 from tests.builders import a_unit, a_user
@@ -51,6 +56,27 @@ def test_everything_is_on_one_screen(ctl: Ctl, plane: AdminPlane) -> None:
     assert "\x1b[2J" not in ended.out
     assert "  and 5 more: --json" in lines
     assert "  - nobody can open it" in lines
+
+
+async def let_one_open(work: Work) -> None:
+    one = (await work.session.scalars(select(Project))).one()
+    people = await work.session.scalars(select(User).order_by(User.columns().username))
+    somebody = people.first()
+    assert somebody is not None
+    work.session.add(
+        KeyWrap(project_id=one.id, user_id=somebody.id, blob=b"w", created_at=work.now)
+    )
+
+
+def test_advice_that_repeats_itself_is_cut(ctl: Ctl, plane: AdminPlane) -> None:
+    public_id = plane.work(project)
+    plane.work(let_one_open)
+    lines = ctl("project", "show", public_id).out.splitlines()
+    advice = lines[lines.index("What to do next") + 1 :]
+    assert advice[0] == "  - only p00 can open it"
+    assert len([line for line in advice if line.startswith("  - ")]) == 8
+    assert advice[-1] == "  and 13 more: --json"
+    assert max(map(len, lines)) <= 80
 
 
 def test_json_has_all_of_it(ctl: Ctl, plane: AdminPlane) -> None:

@@ -137,6 +137,7 @@ async def test_the_api_describes_itself_and_nothing_else(world: World) -> None:
             "/session",
             "/sessions",
             "/projects/{project}/key",
+            "/projects/{project}/restore",
         )
     }
     assert described["components"]["schemas"]["Refusal"]["required"] == ["code", "message"]

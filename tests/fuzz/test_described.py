@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -26,11 +27,12 @@ from schemathesis.specs.openapi.checks import (
 
 from ddsd.contract.delivery import PATH
 from ddsd.work import Services
-from tests.fuzz.description import describe
+from tests.fuzz.description import PROJECT, describe
 from tests.world import EMAIL, PASSWORD, VERSION, World, basic, make_world
 
 Operation = APIOperation[Any, Any, Any, Any]
-REQUESTS: Final = int(os.environ.get("DDSD_FUZZ", "1200"))
+REQUESTS: Final = int(os.environ.get("DDSD_FUZZ", "1600"))
+REUSED: Final = 8
 EDITIONS: Final = ["v1", "v3"]
 PEOPLE: Final = ["admin1", "staff1", "researcher1", "super", None]
 CHECKS: Final = [
@@ -101,7 +103,7 @@ async def begin(world: World) -> dict[str, str]:
     project = await world.project("admin1", "researcher1")
     for name in ("a.txt", "d/b.txt"):
         await world.add_file(project, name)
-    return {"{project}": project, "{person}": EMAIL.format("researcher2")}
+    return {PROJECT: project, "{person}": EMAIL.format("researcher2")}
 
 
 async def send(world: World, case: Case[Any], who: str | None, known: dict[str, str]) -> int:
@@ -109,8 +111,9 @@ async def send(world: World, case: Case[Any], who: str | None, known: dict[str, 
     made = filled(case.as_transport_kwargs(base_url="http://ddsd.test"), known)
     headers = {**made["headers"], "X-CLI-Version": VERSION} | await credentials(world, case, who)
     content = json.dumps(made["json"]).encode() if "json" in made else made.get("data")
+    url = made["url"].replace(quote(PROJECT), known[PROJECT])
     answer = await world.http.request(
-        case.method, made["url"], params=made.get("params"), content=content, headers=headers
+        case.method, url, params=made.get("params"), content=content, headers=headers
     )
     case.validate_response(answer, checks=CHECKS)
     return answer.status_code
@@ -145,19 +148,25 @@ def operations_of(schema: BaseSchema) -> list[Operation]:
 
 
 def dealt(operations: list[Operation]) -> Iterator[list[Case[Any]]]:
-    """Deal requests out to operations that all take the same: making a strategy for each takes longer than all else."""
-    pool = generated(operations[0].as_strategy(), REQUESTS, 0)
+    """Deal requests out to operations that all take the same: to make some takes longer than to answer them.
+
+    What is made is used for several operations, of which none gets the same twice.
+    """
+    each = max(REQUESTS // len(operations), 1)
+    pool = generated(operations[0].as_strategy(), max(REQUESTS // REUSED, each), 0)
     for number, operation in enumerate(operations):
         yield [
             operation.Case(query=case.query, body=case.body, media_type=case.media_type)
-            for case in pool[number :: len(operations)]
+            for case in (pool[(number * each + turn) % len(pool)] for turn in range(each))
         ]
 
 
 def cases_of(operation: Operation, count: int, number: int) -> Iterator[Case[Any]]:
-    """Return cases of an operation: half as described, half not."""
-    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-        yield from generated(operation.as_strategy(mode), count // 2, number)
+    """Return cases of an operation: half as described and about a project that there is, half not."""
+    aim = {"project": PROJECT} if "{project}" in operation.path else None
+    described = operation.as_strategy(GenerationMode.POSITIVE, path_parameters=aim)
+    yield from generated(described, count // 2, number)
+    yield from generated(operation.as_strategy(GenerationMode.NEGATIVE), count // 2, number)
 
 
 def generated(strategy: Any, count: int, number: int) -> list[Case[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from litestar.openapi import ResponseSpec
@@ -17,12 +18,18 @@ _MEANINGS: Final = {
     429: "Too many attempts: see Retry-After",
     503: "Away for now: see Retry-After",
 }
-REFUSED: Final = {
-    status: ResponseSpec(Refusal, description=meaning, generate_examples=False)
-    for status, meaning in _MEANINGS.items()
+_MEANINGS_OF_PROJECT: Final = _MEANINGS | {
+    404: "There is no such project, or no key",
+    409: "It does not fit how the project is now",
 }
-REFUSED_OF_PROJECT: Final = REFUSED | {
-    404: ResponseSpec(
-        Refusal, description="There is no such project, or no key", generate_examples=False
-    )
-}
+
+
+def _described(meanings: Mapping[int, str]) -> dict[int, ResponseSpec]:
+    return {
+        status: ResponseSpec(Refusal, description=meaning, generate_examples=False)
+        for status, meaning in meanings.items()
+    }
+
+
+REFUSED: Final = _described(_MEANINGS)
+REFUSED_OF_PROJECT: Final = _described(_MEANINGS_OF_PROJECT)

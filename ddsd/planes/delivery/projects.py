@@ -30,7 +30,12 @@ async def project_key(project: FromPath[str], call: NamedDependency[Call]) -> wi
     return wire.ProjectKey(project=found.public_id, public_key=found.public_key, wrap=wrap)
 
 
-@post("/projects/{project:str}/restore", status_code=200, security=BEARER, responses=REFUSED_OF_PROJECT)
+@post(
+    "/projects/{project:str}/restore",
+    status_code=200,
+    security=BEARER,
+    responses=REFUSED_OF_PROJECT,
+)
 async def restore(project: FromPath[str], call: NamedDependency[Call]) -> wire.ProjectStatus:
     """Take back what the project's deadline has archived, while its data is kept. For admins of its unit."""
     async with call.changing(Action.RESTORE_PROJECT) as asked:
