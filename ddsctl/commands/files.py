@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -230,13 +229,18 @@ def _remove_bucket(daemon: Daemon, bucket: str) -> Cleaned:
 
 
 def _read_log(file: Path) -> dict[str, Any]:
+    """Read the log as strictly as the daemon will: what is nested without end, or no text, could not be sent."""
+    from pydantic import JsonValue, TypeAdapter, ValidationError
+
     try:
-        log = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as wrong:
+        return TypeAdapter(dict[str, JsonValue]).validate_json(file.read_bytes())
+    except OSError as wrong:
         raise Failure(ExitCode.REFUSED_INPUT, f"{file} cannot be read: {wrong}") from wrong
-    if not isinstance(log, dict):
-        raise Failure(ExitCode.REFUSED_INPUT, f"{file} is no log of failed uploads.")
-    return log
+    except ValidationError as wrong:
+        why = wrong.errors(include_url=False, include_context=False, include_input=False)[0]["msg"]
+        raise Failure(
+            ExitCode.REFUSED_INPUT, f"{file} is no log of failed uploads: {why}"
+        ) from wrong
 
 
 def _import(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from ddsd.contract.words import FindingKind, ProjectVerb, Role
 
@@ -614,7 +614,7 @@ class CleanLost(_Asked):
     """Remove what findings are about, from the one after number ``after`` on; ``project`` null: of all projects."""
 
     project: str | None = None
-    after: int = 0
+    after: int = Field(0, ge=0, le=2**31 - 1)
 
 
 class Cleaned(_Sent):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import MAXYEAR, UTC, datetime
 from typing import Final, Self
 
 GB: Final = 10**9
@@ -51,7 +51,7 @@ class Month:
             ValueError: it is no month.
         """
         written = _WRITTEN.fullmatch(text)
-        if written is None or int(written[1]) == 0:
+        if written is None or not 0 < int(written[1]) < MAXYEAR:
             raise ValueError(f"'{text}' is no month: write it as 2026-03.")
         return cls(int(written[1]), int(written[2]))
 

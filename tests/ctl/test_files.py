@@ -113,6 +113,32 @@ def test_a_log_of_the_stock_client_is_imported(
     assert ctl(*command).code == 65
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(
+            '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", id="nested too deep to be read"
+        ),
+        pytest.param('{"a": ' + "[" * 400 + "]" * 400 + "}", id="nested too deep to be sent"),
+        pytest.param('{"a": ' + "9" * 5000 + "}", id="a number of 5000 digits"),
+        pytest.param('{"a": {"size_raw": 1e999}}', id="infinity"),
+        pytest.param('{"a": {"size_raw": NaN}}', id="no number"),
+        pytest.param('{"\\ud800": {}}', id="half a character in a name"),
+        pytest.param('{"a": {"path_remote": "\\udfff"}}', id="half a character in a value"),
+        pytest.param('{"../../etc/x": {}, "a\\u0000b": {}, "\\u001b[2J": 5}', id="odd names"),
+    ],
+)
+def test_a_log_made_to_do_harm_is_refused_in_words(
+    ctl: Ctl, delivery: Delivery, tmp_path: Path, text: str
+) -> None:
+    log = tmp_path / "dds_failed_delivery.json"
+    log.write_text(text)
+    ended = ctl("files", "import-log", str(log), "--project", delivery.project.public_id)
+    assert ended.code in (1, 65), (ended.code, ended.err)
+    assert "\x1b" not in ended.out + ended.err
+    assert "nternal" not in ended.err
+
+
 def test_a_comparison_that_runs_already_is_not_begun_twice(plane: AdminPlane, ctl: Ctl) -> None:
     plane.work(lambda work: queue.enqueue(work, reconciliation.COMPARE_STORE, EVERYTHING))
     ended = ctl("files", "lost", "ls", "--compare")

@@ -125,6 +125,7 @@ def build(services: Services, scheduled: tuple[ScheduledJob, ...] = ()) -> Lites
         exception_handlers={
             DdsError: refusals.domain_error,
             HTTPException: refusals.http_error,
+            RecursionError: refusals.nesting,
             Exception: refusals.bug,
         },
         request_max_body_size=MAX_BODY_BYTES,

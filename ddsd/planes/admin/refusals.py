@@ -87,6 +87,12 @@ def http_error(request: _AnyRequest, wrong: HTTPException) -> Response[Refusal]:
             return _answer(status, errors.InvalidInput.code, _explain(wrong), {})
 
 
+def nesting(_request: _AnyRequest, _wrong: RecursionError) -> Response[Refusal]:
+    """Answer for JSON that is nested beyond what the decoder follows; the framework lets that error through."""
+    message = "The JSON is nested too deeply."
+    return _answer(HTTP_400_BAD_REQUEST, errors.InvalidInput.code, message, {})
+
+
 def bug(request: _AnyRequest, wrong: Exception) -> Response[Refusal]:
     """Answer for what nobody foresaw: the traceback goes to the log, never over the wire."""
     _log.error("admin.bug", path=request.url.path, exc_info=wrong)
