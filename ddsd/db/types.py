@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import DateTime, String
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
+
+LARGEST_ID: Final = 2**31 - 1
+
+
+def may_be_id(number: int) -> bool:
+    """Say whether a number that somebody sent can be a row's: databases refuse to compare with others."""
+    return 0 < number <= LARGEST_ID
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -15,11 +15,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
 from ddsd.access import Action, require
+from ddsd.db.types import may_be_id
 from ddsd.errors import Busy, NotFound, WrongStatus
 from ddsd.jobs.tables import Job, JobState
 from ddsd.work import Work
 
-_LARGEST_NUMBER: Final = 2**31 - 1
 KEEP_DONE: Final = timedelta(days=30)
 KEEP_FAILED: Final = timedelta(days=180)
 
@@ -96,7 +96,7 @@ async def show(work: Work, job_id: int) -> Job:
         NotFound: there is none of this number.
     """
     require(work.actor, Action.OPERATE)
-    job = await work.session.get(Job, job_id) if 0 < job_id <= _LARGEST_NUMBER else None
+    job = await work.session.get(Job, job_id) if may_be_id(job_id) else None
     if job is None:
         raise NotFound(f"There is no job {job_id}.")
     return job

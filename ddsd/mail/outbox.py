@@ -20,6 +20,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from ddsd.access import Action, System, require
+from ddsd.db.types import may_be_id
 from ddsd.errors import MailRefused, MailUnavailable, NotFound
 from ddsd.jobs import queue
 from ddsd.mail.port import Attachment, Letter
@@ -207,7 +208,7 @@ async def show(work: Work, mail_id: int) -> LetterView:
         SealBroken: the instance key is another one than when the letter was written.
     """
     require(work.actor, Action.OPERATE)
-    mail = await work.session.get(Mail, mail_id)
+    mail = await work.session.get(Mail, mail_id) if may_be_id(mail_id) else None
     if mail is None:
         raise NotFound(f"There is no letter {mail_id}.")
     withheld = _why_withheld(mail, sends=work.services.post.sends)

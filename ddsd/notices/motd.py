@@ -9,12 +9,12 @@ from sqlalchemy import select
 
 from ddsd.access import Action, require
 from ddsd.audit import trail
+from ddsd.db.types import may_be_id
 from ddsd.errors import InvalidInput, NotFound, WrongStatus
 from ddsd.notices.tables import Motd
 from ddsd.work import Work
 
 LONGEST: Final = 5000
-_LARGEST_NUMBER: Final = 2**31 - 1
 
 
 async def active(work: Work) -> Sequence[Motd]:
@@ -80,7 +80,7 @@ async def find(work: Work, motd_id: object, *, for_change: bool = False) -> Motd
     """Return the message of a number, if it is one; ``for_change``: locked until the transaction ends."""
     if not isinstance(motd_id, int) or isinstance(motd_id, bool):
         return None
-    if not 0 < motd_id <= _LARGEST_NUMBER:
+    if not may_be_id(motd_id):
         return None
     return await work.session.get(
         Motd, motd_id, with_for_update=for_change or None, populate_existing=for_change

@@ -15,6 +15,7 @@ from ddsd.mail.port import Attachment
 from ddsd.usage import monthly, reports
 from ddsd.usage.bytehours import Month
 from ddsd.usage.reports import ProjectUsage
+from ddsd.users.names import normal_email
 from ddsd.work import Work
 
 MOST_MONTHS: Final = 12
@@ -47,10 +48,11 @@ async def send(work: Work, count: int, recipient: str | None = None) -> list[Att
     """Mail the tables of :func:`sheets`, to the service's contact if nobody is named; return them.
 
     Raises:
-        Forbidden, InvalidInput, NotFound: as for :func:`sheets`.
+        Forbidden, NotFound: as for :func:`sheets`.
+        InvalidInput: the same; or ``recipient`` is no address.
     """
+    to = normal_email(recipient) if recipient else work.services.settings.instance.contact
     [first, last], attached = await sheets(work, count)
-    to = recipient or work.services.settings.instance.contact
     await outbox.write(
         work,
         "usage_sent",

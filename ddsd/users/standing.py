@@ -15,6 +15,7 @@ from sqlalchemy import Select, delete, or_, select
 
 from ddsd.access import UNIT_ROLES, Action, Member, Operator, Role, System, require
 from ddsd.audit import trail
+from ddsd.db.types import may_be_id
 from ddsd.errors import Conflict, Forbidden, NotFound
 from ddsd.mail import outbox
 from ddsd.users import accounts, sessions
@@ -157,7 +158,7 @@ async def end_login(work: Work, number: int, because: str) -> Login:
     """
     require(work.actor, Action.OPERATE)
     query = _living(work).where(Session.columns().id == number).with_for_update(of=Session)
-    row = (await work.session.execute(query)).one_or_none()
+    row = (await work.session.execute(query)).one_or_none() if may_be_id(number) else None
     if row is None:
         raise NotFound(f"There is no living session {number}. See: ddsctl session ls")
     session, username = row

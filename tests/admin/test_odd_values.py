@@ -15,6 +15,8 @@ HUGE = 10**30
     [
         ("GET", f"/jobs/{HUGE}", None),
         ("POST", f"/jobs/{HUGE}/retry", None),
+        ("GET", f"/mails/{HUGE}", None),
+        ("DELETE", f"/sessions/{HUGE}", None),
         ("POST", "/jobs", '{"kind": "a\\u0000"}'),
         ("POST", "/jobs", '{"kind": "end_project"}'),
         ("POST", f"/motds/{HUGE}/deactivate", None),

@@ -13,13 +13,13 @@ from litestar import Response, route
 from litestar.params import FromPath
 
 from ddsd.access import System
+from ddsd.db.types import may_be_id
 from ddsd.errors import NotFound
 from ddsd.mail import outbox
 from ddsd.planes.web.page import SHOWING, WebRequest, page, services_of
 from ddsd.work import reading
 
 SHOWN: Final = 1000
-_LARGEST_ID: Final = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ async def letter(request: WebRequest, mail_id: FromPath[int]) -> Response[str]:
     Raises:
         NotFound: there is none of that number.
     """
-    if not 0 < mail_id <= _LARGEST_ID:
+    if not may_be_id(mail_id):
         raise NotFound("There is no letter of that number.")
     async with reading(services_of(request), System()) as work:
         view = await outbox.show(work, mail_id)
