@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from shutil import disk_usage
 
 import pytest
 
@@ -35,6 +37,14 @@ from tests.services import make_services
 from tests.world import World, make_world, populate
 
 KINDS = ["sqlite", "postgresql"]
+KINDS_OF_PLANES = KINDS if os.environ.get("DDSD_TEST_DATABASES") == "every" else KINDS[:1]
+"""On what the planes are tested: what they call is tested on both always, they themselves where ``.ci/run`` says so."""
+
+_IN_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 6 * 1024**3
+if "TMPDIR" not in os.environ and _IN_MEMORY.is_dir() and disk_usage(_IN_MEMORY).free > _ROOM_BYTES:
+    # Before anybody asks where temporary files go, in this process and its workers: disks are slow to flush.
+    os.environ["TMPDIR"] = str(_IN_MEMORY)
 
 
 def pytest_runtest_setup() -> None:

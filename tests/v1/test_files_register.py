@@ -14,6 +14,7 @@ from ddsd.access import System
 from ddsd.files.tables import FileVersion, StoredFile
 from ddsd.projects.tables import Project
 from ddsd.work import reading
+from tests.conftest import kind as kind  # both databases: requests race here
 from tests.files.recount import counted, kept
 from tests.world import World, file_body
 

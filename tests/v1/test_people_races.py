@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 
 from ddsd.errors import DdsError
+from tests.conftest import kind as kind  # both databases: requests race here
 from tests.v1 import crowd
 from tests.v1.crowd import add, fix, revoke, told
 from tests.world import EMAIL, World

@@ -16,6 +16,7 @@ from ddsd.jobs.tables import Job
 from ddsd.projects.tables import Project, StatusEntry
 from ddsd.users.tables import User, UserEmail
 from ddsd.work import reading, transaction
+from tests.conftest import kind as kind  # both databases: requests race here
 from tests.v1.people import deactivate, mails
 from tests.world import World
 

@@ -1,0 +1,13 @@
+"""On which databases the pages are tested."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import KINDS_OF_PLANES
+
+
+@pytest.fixture(params=KINDS_OF_PLANES)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which kind of database the test runs on this time; modules in which requests race say both."""
+    return str(request.param)
