@@ -192,5 +192,6 @@ def _route_libraries(threshold: int, form: LogFormat, stream: TextIO) -> None:
         if isinstance(library, logging.Logger):
             library.handlers.clear()
             library.propagate = True
+            library.setLevel(logging.NOTSET)
     for name in _NEVER_CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
