@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -27,8 +27,11 @@ from ddsd.errors import (
     NotAuthenticated,
     SecondFactorRequired,
 )
+from ddsd.files import intake
+from ddsd.files.registration import Upload
 from ddsd.planes.v1.wire import Json
 from ddsd.projects import gate
+from ddsd.projects.admission import Admission
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
 from ddsd.users import login, sessions
@@ -64,6 +67,7 @@ class Asked:
     call: Call
     work: Work
     caller: Caller
+    admission: Admission
 
     async def project(
         self,
@@ -83,7 +87,10 @@ class Asked:
             if complaint is ProjectParameter.SCHEMA:
                 raise MissingField("project", "Project ID required.")
             raise InvalidInput("Missing required information: 'project'")
-        return await gate.find(self.work, self.caller.member, public_id, for_change=for_change)
+        member = self.caller.member
+        if for_change:
+            return await gate.find(self.work, member, public_id, for_change=True)
+        return await self.admission.project(member, public_id)
 
 
 @dataclass(frozen=True)
@@ -108,14 +115,35 @@ class Call:
         """Open a transaction that may write, for a caller who may do ``action``."""
         token = self.token()
         async with self._reminding(token), transaction(self.services, Nobody()) as work:
-            yield await self._admit(work, token, action)
+            yield await self._admit(Admission(work), token, action)
 
     @asynccontextmanager
     async def reading(self, action: Action) -> AsyncIterator[Asked]:
         """Open a transaction that only reads, for a caller who may do ``action``."""
         token = self.token()
         async with self._reminding(token), reading(self.services, Nobody()) as work:
-            yield await self._admit(work, token, action)
+            yield await self._admit(Admission(work), token, action)
+
+    async def registering(self, claim: Callable[[Asked], Awaitable[Upload]]) -> Upload:
+        """Register the file that ``claim`` returns, in one transaction with others that come at this moment.
+
+        ``claim`` is asked in that transaction, for a caller who may upload, and only reads.
+
+        Raises:
+            DdsError: what ``claim`` raises, and see :func:`ddsd.files.intake.add`.
+        """
+        token = self.token()
+        labels: list[str] = []
+
+        async def admitted(admission: Admission) -> Upload:
+            return await claim(await self._admit(admission, token, Action.UPLOAD, labels.append))
+
+        async with self._reminding(token):
+            try:
+                return await intake.add(self.services, admitted)
+            finally:
+                for label in labels:  # here: the transaction may be another request's task
+                    log.acting_as(label)
 
     @asynccontextmanager
     async def _reminding(self, token: str) -> AsyncIterator[None]:
@@ -129,15 +157,21 @@ class Call:
                 await login.mail_code(self.services, caller.user)
             raise
 
-    async def _admit(self, work: Work, token: str, action: Action) -> Asked:
-        caller = await sessions.find(work, token)
+    async def _admit(
+        self,
+        admission: Admission,
+        token: str,
+        action: Action,
+        name: Callable[[str], None] = log.acting_as,
+    ) -> Asked:
+        caller, work = await admission.caller(token), admission.work
         sessions.require_second_factor(caller)
-        log.acting_as(caller.member.label)
+        name(caller.member.label)
         if action in OWNERS_MAY:
             member = await gate.as_owner(work, caller.member, self.query("project"))
             caller = replace(caller, member=member)
         require(caller.member, action)
-        return Asked(self, replace(work, actor=caller.member), caller)
+        return Asked(self, replace(work, actor=caller.member), caller, admission)
 
     def token(self) -> str:
         """Return the bearer token.
