@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ddsd.access import Member
+from ddsd.keys.token import TokenContents
 from ddsd.projects import gate
 from ddsd.projects.tables import Project
 from ddsd.users import sessions
@@ -24,15 +25,17 @@ class Admission:
     _callers: dict[str, Caller] = field(default_factory=dict)
     _projects: dict[tuple[Member, str], Project] = field(default_factory=dict)
 
-    async def caller(self, token: str) -> Caller:
-        """Return whose token this is.
+    async def caller(self, contents: TokenContents) -> Caller:
+        """Return whose token said this.
 
         Raises:
             NotAuthenticated, UnknownSubject, Forbidden, UnderMaintenance: see :func:`ddsd.users.sessions.find`.
         """
-        if token not in self._callers:
-            self._callers[token] = await sessions.find(self.work, token)
-        return self._callers[token]
+        caller = self._callers.get(contents.session)
+        if caller is None or caller.contents != contents:
+            caller = await sessions.find_opened(self.work, contents)
+            self._callers[contents.session] = caller
+        return caller
 
     async def project(self, member: Member, public_id: str) -> Project:
         """Return the project if the member has to do with it; its row is not locked.

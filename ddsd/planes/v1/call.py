@@ -29,6 +29,7 @@ from ddsd.errors import (
 )
 from ddsd.files import intake
 from ddsd.files.registration import Upload
+from ddsd.keys.token import TokenContents
 from ddsd.planes.v1.wire import Json
 from ddsd.projects import gate
 from ddsd.projects.admission import Admission
@@ -95,13 +96,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class Call:
-    """A request as it came."""
+    """A request as it came; ``said`` is what its token says, if it has a good one."""
 
     services: Services
     edition: Edition
     request: Request[Any, Any, State]
     raw: bytes
     address: str
+    said: TokenContents | None
 
     @property
     def agent(self) -> str:
@@ -113,16 +115,16 @@ class Call:
     @asynccontextmanager
     async def changing(self, action: Action) -> AsyncIterator[Asked]:
         """Open a transaction that may write, for a caller who may do ``action``."""
-        token = self.token()
-        async with self._reminding(token), transaction(self.services, Nobody()) as work:
-            yield await self._admit(Admission(work), token, action)
+        contents = self.contents()
+        async with self._reminding(contents), transaction(self.services, Nobody()) as work:
+            yield await self._admit(Admission(work), contents, action)
 
     @asynccontextmanager
     async def reading(self, action: Action) -> AsyncIterator[Asked]:
         """Open a transaction that only reads, for a caller who may do ``action``."""
-        token = self.token()
-        async with self._reminding(token), reading(self.services, Nobody()) as work:
-            yield await self._admit(Admission(work), token, action)
+        contents = self.contents()
+        async with self._reminding(contents), reading(self.services, Nobody()) as work:
+            yield await self._admit(Admission(work), contents, action)
 
     async def registering(self, claim: Callable[[Asked], Awaitable[Upload]]) -> Upload:
         """Register the file that ``claim`` returns, in one transaction with others that come at this moment.
@@ -132,13 +134,14 @@ class Call:
         Raises:
             DdsError: what ``claim`` raises, and see :func:`ddsd.files.intake.add`.
         """
-        token = self.token()
+        contents = self.contents()
         labels: list[str] = []
 
         async def admitted(admission: Admission) -> Upload:
-            return await claim(await self._admit(admission, token, Action.UPLOAD, labels.append))
+            asked = await self._admit(admission, contents, Action.UPLOAD, labels.append)
+            return await claim(asked)
 
-        async with self._reminding(token):
+        async with self._reminding(contents):
             try:
                 return await intake.add(self.services, admitted)
             finally:
@@ -146,13 +149,13 @@ class Call:
                     log.acting_as(label)
 
     @asynccontextmanager
-    async def _reminding(self, token: str) -> AsyncIterator[None]:
+    async def _reminding(self, contents: TokenContents) -> AsyncIterator[None]:
         """Mail a code to somebody who has only given the password, as the stock system does."""
         try:
             yield
         except SecondFactorRequired:
             async with reading(self.services, Nobody()) as work:
-                caller = await sessions.find(work, token)
+                caller = await sessions.find_opened(work, contents)
             if caller.user.second_factor is SecondFactor.MAIL:
                 await login.mail_code(self.services, caller.user)
             raise
@@ -160,11 +163,11 @@ class Call:
     async def _admit(
         self,
         admission: Admission,
-        token: str,
+        contents: TokenContents,
         action: Action,
         name: Callable[[str], None] = log.acting_as,
     ) -> Asked:
-        caller, work = await admission.caller(token), admission.work
+        caller, work = await admission.caller(contents), admission.work
         sessions.require_second_factor(caller)
         name(caller.member.label)
         if action in OWNERS_MAY:
@@ -172,6 +175,14 @@ class Call:
             caller = replace(caller, member=member)
         require(caller.member, action)
         return Asked(self, replace(work, actor=caller.member), caller, admission)
+
+    def contents(self) -> TokenContents:
+        """Return what the bearer token says; whether its session lives is not asked.
+
+        Raises:
+            NotAuthenticated: there is none, it is none of ours, altered, or its time is up.
+        """
+        return self.said or sessions.opened(self.services, self.token())
 
     def token(self) -> str:
         """Return the bearer token.
@@ -282,12 +293,14 @@ async def provide_call(request: Request[Any, Any, State]) -> Call:
     if edition is Edition.V1:
         _check_version(request.headers.get(CLIENT_VERSION_HEADER))
     services: Services = request.app.state.services
+    said = _said(services, _bearer(request))
     return Call(
         services=services,
         edition=edition,
         request=request,
-        raw=await request.body() if sessions.is_ours(services, _bearer(request)) else b"",
+        raw=await request.body() if said else b"",
         address=request.client.host if request.client else "",
+        said=said,
     )
 
 
@@ -298,6 +311,14 @@ def as_flag(value: object, *, default: bool) -> bool:
     if isinstance(value, str):
         return value.strip().lower() in {"true", "1", "yes", "on"}
     return bool(value)
+
+
+def _said(services: Services, token: str) -> TokenContents | None:
+    """Return what the token says if it is a good one, else nothing."""
+    try:
+        return sessions.opened(services, token)
+    except NotAuthenticated:
+        return None
 
 
 def _bearer(request: Request[Any, Any, State]) -> str:
