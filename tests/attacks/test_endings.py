@@ -19,6 +19,8 @@ from ddsd.errors import QuotaExceeded, WrongStatus
 from ddsd.files import grants, intake, removal
 from ddsd.files.registration import NewFile
 from ddsd.files.tables import StoredFile, StoreKey
+from ddsd.jobs import operating
+from ddsd.jobs.tables import Job, JobState
 from ddsd.keys.tables import KeyWrap
 from ddsd.lifecycle import endings, verbs
 from ddsd.projects.status import Status, Verb
@@ -106,6 +108,24 @@ async def test_what_is_delivered_after_all_contents_were_to_be_removed_stays(
         await removal.begin_emptying(work, project)
     clock.advance(seconds=1)
     await add_files(services, delivery, ["new"])
+    await removal.empty_project(services, delivery.project.public_id)
+    assert await names_in(services, delivery) == ["new"]
+
+
+async def test_trying_a_removal_again_removes_no_more_than_was_asked_for(
+    services: Services, clock: SettableClock
+) -> None:
+    delivery = await a_delivery(services, ["old"])
+    async with transaction(services, delivery.member) as work:
+        project = await work.session.get_one(Project, delivery.project.id)
+        await removal.begin_emptying(work, project)
+    async with transaction(services, System()) as work:
+        failed = (await work.session.scalars(select(Job))).one()
+        failed.state, failed.finished_at = JobState.FAILED, work.now
+    clock.advance(days=3)
+    await add_files(services, delivery, ["new"])
+    async with transaction(services, Operator(0, "root")) as work:
+        await operating.retry(work, failed.id)
     await removal.empty_project(services, delivery.project.public_id)
     assert await names_in(services, delivery) == ["new"]
 
