@@ -6,6 +6,7 @@ Nothing here holds a transaction while it talks to the store. Secrets of keys ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,10 +14,10 @@ from typing import Final
 from sqlalchemy import delete, select
 
 from ddsd.access import Actor
-from ddsd.errors import WrongStatus
+from ddsd.errors import StoreRefused, WrongStatus
 from ddsd.files.tables import StoreKey, StoreKeyUse
 from ddsd.jobs import queue
-from ddsd.projects.status import Status
+from ddsd.projects.status import FINAL, Status
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
 from ddsd.storage.port import May, ScopedKey
@@ -55,8 +56,7 @@ async def grant_upload(services: Services, actor: Actor, project: Project) -> Up
     if key is None or (key.expires_at and key.expires_at - now < lifetime / 2):
         await services.store.ensure_bucket(project.bucket)
         key = await services.store.issue_upload_key(project.bucket, lifetime)
-        if key.may is May.UPLOAD:  # a wider one is the operator's own: neither kept nor withdrawn
-            await _keep_for_uploads(services, actor, project, key)
+        await _keep_for_uploads(services, actor, project, key)
     return UploadGrant(
         endpoint=services.store.public_endpoint,
         bucket=project.bucket,
@@ -162,19 +162,27 @@ async def _kept(
 async def _keep_for_uploads(
     services: Services, actor: Actor, project: Project, key: ScopedKey
 ) -> None:
-    """Keep the key; if the project was released while it was made, withdraw it instead."""
+    """Keep the key; if the project was released or ended while it was made, withdraw it instead."""
     table = Project.columns()
     async with transaction(services, actor) as work:
         found = await work.session.execute(
-            select(table.status)
-            .where(table.id == project.id, table.ending.is_(None))
+            select(Project)
+            .where(table.id == project.id)
             .with_for_update()
+            .execution_options(populate_existing=True)
         )
-        in_progress = found.scalar_one_or_none() is Status.IN_PROGRESS
-        if in_progress and _is_ours(services, key):
+        now = found.scalar_one()
+        in_progress = now.status is Status.IN_PROGRESS and now.ending is None
+        # A wider one is the operator's own: neither kept nor withdrawn.
+        ours = key.may is May.UPLOAD and _is_ours(services, key)
+        if in_progress and ours:
             _keep(work, StoreKeyUse.UPLOAD, project.bucket, key)
-        elif not in_progress:
+        elif ours:
             await queue.enqueue_unless_active(work, REVOKE_STORE_KEY, key.access_key)
+    if now.ending is not None or now.status in FINAL:
+        # Its bucket may have been removed before ours was made. One that still holds objects is not ours.
+        with suppress(StoreRefused):
+            await services.store.remove_bucket(now.bucket)
     if not in_progress:
         raise WrongStatus("Project not in right status to upload/modify files.")
 

@@ -17,6 +17,7 @@ from ddsd.db.base import Table
 from ddsd.errors import StoreRefused, StoreUnavailable
 from ddsd.jobs.schedule import ScheduledJob
 from ddsd.jobs.tables import Job, JobState
+from ddsd.lifecycle import deadlines
 from ddsd.mail.tables import Mail, MailState
 from ddsd.planes.admin import present
 from ddsd.projects.tables import Project
@@ -66,6 +67,7 @@ async def status(work: Work, started: Started) -> wire.Status:
         users=await _count(work, User),
         projects=await _count(work, Project),
         quotas=[present.standing(one) for one in await quota.standings(work) if one.over],
+        held=len(await deadlines.held(work)),
     )
 
 
