@@ -41,6 +41,7 @@ SOCKET_MODE: Final = 0o660
 DIRECTORY_MODE: Final = 0o750
 _KEEP_ALIVE_S: Final = 75  # longer than reverse proxies', or they send into closing connections
 _AFTER_CANCEL_S: Final = 2.0
+_AFTER_DRAIN_S: Final = 15
 _ANSWER_S: Final = 2.0
 _BACKLOG: Final = 2048
 
@@ -107,10 +108,15 @@ async def serve(services: Services, apps: Planes | None = None) -> None:
         notify("READY=1", f"STATUS=ddsd {__version__} is serving")
         _log.info("daemon.ready", **{server.plane: server.address for server in servers})
         await _until_told(orders, servers)
-        notify("STOPPING=1", "STATUS=draining")
+        notify("STOPPING=1", "STATUS=draining", _more_time(services.settings.listen))
         _log.info("daemon.draining", at_most_s=services.settings.listen.drain_s)
         await _drain(orders, servers, runner)
     _log.info("daemon.stopped")
+
+
+def _more_time(listen: Listen) -> str:
+    """Ask systemd for as long as a drain may take, whatever its own limit is."""
+    return f"EXTEND_TIMEOUT_USEC={(listen.drain_s + _AFTER_DRAIN_S) * 1_000_000}"
 
 
 async def _start(
