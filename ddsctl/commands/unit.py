@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ddsctl import output, session, sizes
+from ddsctl import completion, output, session, sizes
 from ddsctl.confirm import DryRun, tell_dry_run
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Units: the facilities that deliver.", no_args_is_help=True)
 
-UnitName = Annotated[str, typer.Argument(help="The unit's public ID.", show_default=False)]
+UnitName = Annotated[
+    str,
+    typer.Argument(
+        help="The unit's public ID.", autocompletion=completion.units, show_default=False
+    ),
+]
 
 
 def _size(text: str, typed_as: str) -> int:
