@@ -9,6 +9,7 @@ import grp
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,8 +42,9 @@ from ddsd.settings import (
     read_secrets,
 )
 from ddsd.storage.embedded import EmbeddedStore
-from ddsd.storage.minio import S3Store
+from ddsd.storage.minio import S3Store, make_user
 from ddsd.storage.port import May, ObjectStore, ScopedKey
+from ddsd.storage.stores import StoreAccount, Stores
 from ddsd.usage import handlers as usage_jobs
 from ddsd.users import password_reset
 from ddsd.work import Services
@@ -106,6 +108,7 @@ def build(settings: Settings, **replacements: Any) -> Services:
     parts: dict[str, Callable[[], object]] = {
         "database": lambda: database(settings, secrets.database_password),
         "store": lambda: _store(settings, secrets, clock),
+        "stores": lambda: Stores(partial(opened, clock), make_user),
         "post": lambda: _post(settings, secrets),
         "instance_key": lambda: _instance_key(settings, secrets.instance_key),
         "deriver": lambda: _deriver(settings.security),
@@ -260,6 +263,20 @@ def _store(settings: Settings, secrets: Secrets, clock: Clock) -> ObjectStore:
         region=section.region,
         allow_wide_upload_key=section.allow_wide_upload_keys,
         read_only_key=_read_only_key(section, secrets),
+        clock=clock,
+    )
+
+
+def opened(clock: Clock, account: StoreAccount) -> ObjectStore:
+    """Return the store of a unit's account, not yet started."""
+    return S3Store(
+        endpoint=account.address.endpoint,
+        access_key=account.access_key,
+        secret_key=account.secret_key,
+        public_endpoint=account.address.public_endpoint,
+        region=account.address.region,
+        allow_wide_upload_key=account.wide_upload_keys,
+        read_only_key=account.read_only,
         clock=clock,
     )
 

@@ -59,8 +59,12 @@ def _database(one: Status) -> str:
 
 
 def _store(one: Status) -> str:
+    own = one.store.units_with_their_own
+    others = f", and those of {own} units" if own > 1 else ", and that of a unit" if own else ""
     if one.store.answers:
-        return f"{one.store.kind}, answers"
+        return (
+            f"{one.store.kind}{others}, answers" if not own else f"{one.store.kind}{others}, answer"
+        )
     return f"{one.store.kind}, DOES NOT ANSWER: {one.store.problem}"
 
 

@@ -41,11 +41,12 @@ class DatabaseStatus(_Sent):
 
 
 class StoreStatus(_Sent):
-    """``problem`` says why the store does not answer; empty when it does."""
+    """``problem`` says why the store, or a unit's own, does not answer; empty when all do."""
 
     kind: str
     answers: bool
     problem: str = ""
+    units_with_their_own: int = 0
 
 
 class StoreSettings(_Sent):
@@ -742,3 +743,64 @@ class ProjectDetails(_Sent):
     findings: list[Finding]
     audit: list[AuditEntry]
     advice: list[Advice]
+
+
+class SetStoreCredentials(_Asked):
+    """An account at the store for a unit. Addresses that are null stay as they are; the secrets are never told again.
+
+    ``read_only_access_key`` and ``wide_upload_keys`` are for stores that make no keys for one bucket.
+    """
+
+    access_key: str
+    secret_key: str = Field(repr=False)
+    endpoint: str | None = None
+    public_endpoint: str | None = None
+    region: str | None = None
+    read_only_access_key: str = ""
+    read_only_secret_key: str = Field("", repr=False)
+    wide_upload_keys: bool = False
+    dry_run: bool = False
+
+
+class MakeStoreUser(_Asked):
+    """Let an administrator of the store make the unit's user; the administrator's key is used once and not kept."""
+
+    admin_access_key: str
+    admin_secret_key: str = Field(repr=False)
+    endpoint: str | None = None
+    public_endpoint: str | None = None
+    region: str | None = None
+    dry_run: bool = False
+
+
+class StoreAccountSet(_Sent):
+    """The account a unit has now, or would have, and what the operator should know of it."""
+
+    unit: str
+    endpoint: str
+    public_endpoint: str
+    access_key: str
+    warnings: list[str]
+    dry_run: bool = False
+
+
+class StorePolicy(_Sent):
+    """The store user a unit should have, and the policy that bounds it; ``endpoint`` empty: the embedded store."""
+
+    unit: str
+    user: str
+    endpoint: str
+    policy: dict[str, JsonValue]
+
+
+class UnitStore(_Sent):
+    """A store that is used. ``unit`` is empty for the configured one; ``state`` is current or former."""
+
+    unit: str
+    state: str
+    endpoint: str
+    public_endpoint: str
+    access_key: str
+    changed_at: datetime | None
+    answers: bool
+    problem: str

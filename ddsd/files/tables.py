@@ -158,7 +158,8 @@ class StoreKey(Table, table=True):
     """A key at the object store that this service made: per project for uploads, one that signs downloads.
 
     ``secret`` is sealed under the instance key. ``store`` names the store it was made at: it is worth nothing at
-    another one, which may be configured later.
+    another one, which may be configured later. ``store_id`` is the unit's account it was made with; null: the
+    configured one. Once ``retired_at`` is set it is handed out no more, and still good for those who have it.
     """
 
     __tablename__ = "store_keys"
@@ -171,3 +172,5 @@ class StoreKey(Table, table=True):
     secret: bytes = Field(sa_type=LargeBinary)
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    store_id: int | None = Field(default=None, foreign_key="unit_stores.id", index=True)
+    retired_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -204,6 +204,16 @@ class ObjectStore(Protocol):
         """Make a key that was issued here worthless at once; an unknown one is fine."""
         ...
 
+    async def change_secret(self, secret: SecretText) -> None:
+        """Let the account that this store is used with have another secret; this object still uses the one it has.
+
+        Keys that were made with the account stay as they are.
+
+        Raises:
+            StoreRefused: this store has no such request, or the account is its root.
+        """
+        ...
+
     def download_signer(self, key: ScopedKey) -> DownloadSigner:
         """Return a signer of download links that uses ``key``, against the public endpoint."""
         ...
