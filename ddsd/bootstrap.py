@@ -41,6 +41,7 @@ from ddsd.settings import (
     read_secrets,
 )
 from ddsd.storage.embedded import EmbeddedStore
+from ddsd.storage.iam import IamStore
 from ddsd.storage.minio import S3Store
 from ddsd.storage.port import May, ObjectStore, ScopedKey
 from ddsd.usage import handlers as usage_jobs
@@ -248,6 +249,16 @@ def _store(settings: Settings, secrets: Secrets, clock: Clock) -> ObjectStore:
         return EmbeddedStore(
             directory=settings.store_directory,
             port=section.port,
+            public_endpoint=section.public_endpoint or None,
+            region=section.region,
+            clock=clock,
+        )
+    if section.iam_endpoint:
+        return IamStore(
+            iam_endpoint=section.iam_endpoint,
+            endpoint=section.endpoint,
+            access_key=section.access_key,
+            secret_key=secrets.store_secret_key or SecretText(""),
             public_endpoint=section.public_endpoint or None,
             region=section.region,
             clock=clock,

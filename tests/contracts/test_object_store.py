@@ -1,4 +1,4 @@
-"""What every store promises, asked of the fake, of the embedded store and of a real MinIO."""
+"""What every store promises, asked of the fake, of the embedded store, of a real MinIO and of a real versitygw."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ddsd.errors import StoreObjectMissing, StoreRefused, StoreUnavailable
 from ddsd.projects.projects import bucket_name
 from ddsd.secret import SecretText
 from ddsd.storage.embedded import EmbeddedStore
+from ddsd.storage.iam import IamStore
 from ddsd.storage.memory import MemoryStore
 from ddsd.storage.minio import S3Store
 from ddsd.storage.port import May, ObjectStore, ScopedKey
@@ -27,6 +28,7 @@ from ddsd.storage.sigv4 import LinkSigner
 from ddsd.units.units import MAX_INTERNAL_REF, why_not_a_name
 from tests.builders import NOON
 from tests.parts.minio_server import MinioServer, minio_server
+from tests.parts.versitygw import VersityServer, versitygw_server
 
 HOUR = timedelta(hours=1)
 AWKWARD_KEYS = ("plain", "a/b/c.txt", "å ö.txt", "a+b ~c", "x=1&y=2?#%41", "日本語", "(1)*'!")
@@ -38,6 +40,11 @@ def running_minio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MinioSer
     yield from minio_server(tmp_path_factory.mktemp("minio"))
 
 
+@pytest.fixture(scope="module")
+def running_versitygw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VersityServer]:
+    yield from versitygw_server(tmp_path_factory.mktemp("versitygw"))
+
+
 async def started(kind: str, request: pytest.FixtureRequest) -> ObjectStore:
     store: ObjectStore
     match kind:
@@ -45,25 +52,34 @@ async def started(kind: str, request: pytest.FixtureRequest) -> ObjectStore:
             store = MemoryStore()
         case "embedded":
             store = EmbeddedStore(directory=request.getfixturevalue("tmp_path") / "store")
-        case _:
-            server: MinioServer = request.getfixturevalue("running_minio")
+        case "minio":
+            minio: MinioServer = request.getfixturevalue("running_minio")
             store = S3Store(
-                endpoint=server.endpoint,
-                access_key=server.access_key,
-                secret_key=server.secret_key,
+                endpoint=minio.endpoint, access_key=minio.access_key, secret_key=minio.secret_key
+            )
+        case _:
+            versity: VersityServer = request.getfixturevalue("running_versitygw")
+            store = IamStore(
+                endpoint=versity.endpoint,
+                iam_endpoint=versity.iam_endpoint,
+                access_key=versity.access_key,
+                secret_key=versity.secret_key,
             )
     await store.start()
     return store
 
 
-@pytest.fixture(params=["memory", "embedded", "minio"])
+SERVED = ["embedded", "minio", "versitygw"]
+
+
+@pytest.fixture(params=["memory", *SERVED])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[ObjectStore]:
     running = await started(request.param, request)
     yield running
     await running.stop()
 
 
-@pytest.fixture(params=["embedded", "minio"])
+@pytest.fixture(params=SERVED)
 async def served(request: pytest.FixtureRequest) -> AsyncIterator[ObjectStore]:
     """A store that clients can reach over HTTP."""
     running = await started(request.param, request)
