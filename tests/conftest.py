@@ -34,11 +34,8 @@ from tests.parts.stock_client import stock_client_binary as stock_client_binary
 from tests.parts.stock_client import stock_client_of as stock_client_of
 from tests.parts.stock_client import stock_python as stock_python
 from tests.services import make_services
+from tests.thorough import KINDS
 from tests.world import World, make_world, populate
-
-KINDS = ["sqlite", "postgresql"]
-KINDS_OF_PLANES = KINDS if os.environ.get("DDSD_TEST_DATABASES") == "every" else KINDS[:1]
-"""On what the planes are tested: what they call is tested on both always, they themselves where ``.ci/run`` says so."""
 
 _IN_MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 6 * 1024**3

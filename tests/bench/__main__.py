@@ -28,9 +28,10 @@ from tests.bench import filling, people, year
 from tests.bench.client import Answer, Client, median_ms, per_second
 from tests.bench.server import KEY_FILE, make_services
 from tests.builders import SettableClock
-from tests.conftest import KINDS, migrate
+from tests.conftest import migrate
 from tests.parts.ports import free_port
 from tests.parts.postgres import running_cluster
+from tests.thorough import KINDS
 from tests.world import World, basic, file_body, make_world, populate
 
 ORIGINAL = {

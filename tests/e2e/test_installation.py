@@ -20,13 +20,14 @@ from ddsd.tables import METADATA
 from tests.daemon.process import Daemon, wait_until
 from tests.e2e.installation import PASSWORD, Installation, credentials, set_up
 from tests.parts.smtp import MailServer
+from tests.thorough import KINDS, KINDS_ABOVE
 
 pytestmark = pytest.mark.slow
 
 ADMINS = ("admin_one", "admin_two", "admin_three")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=KINDS_ABOVE)
 def installation(
     request: pytest.FixtureRequest, tmp_path: Path, mail_server: MailServer
 ) -> Installation:
@@ -84,7 +85,8 @@ async def ask(installation: Installation, path: str, headers: dict[str, str]) ->
         return await http.get(f"/api/v1{path}", headers={"X-CLI-Version": "2.15.1"} | headers)
 
 
-async def test_from_nothing_to_a_delivery_and_no_secret_in_the_log(
+@pytest.mark.parametrize("installation", KINDS, indirect=True)
+async def test_from_nothing_to_a_delivery_and_no_secret_in_the_log_or_in_any_row(
     installation: Installation, daemon: Daemon, people: list[str], tmp_path: Path
 ) -> None:
     codes = await make_delivery(installation, tmp_path)
@@ -101,17 +103,12 @@ async def test_from_nothing_to_a_delivery_and_no_secret_in_the_log(
     assert "Traceback" not in log
     assert any(one.get("actor") == "user admin_one" for one in daemon.events("request"))
 
-
-async def test_no_secret_is_in_any_row(
-    installation: Installation, daemon: Daemon, people: list[str], tmp_path: Path
-) -> None:
-    codes = await make_delivery(installation, tmp_path)
     daemon.tell(signal.SIGTERM)
     assert daemon.exit_code() == 0
-    dump = await every_value(installation.database_url)
-    assert b"admin_one@example.org" in dump
+    rows = await every_value(installation.database_url)
+    assert b"admin_one@example.org" in rows
     for secret in [PASSWORD, *codes, *(link.partition("#")[2] for link in people)]:
-        assert secret.encode() not in dump
+        assert secret.encode() not in rows
 
 
 async def every_value(url: str) -> bytes:

@@ -1,6 +1,6 @@
 """Thousands of requests made from descriptions: none meets a fault, none an answer that is not described.
 
-``DDSD_FUZZ`` says how many requests each description is good for; the usual number takes some seconds.
+``DDSD_FUZZ`` says how many requests each description is good for, if not the usual number.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from schemathesis.specs.openapi.checks import (
 from ddsd.contract.delivery import PATH
 from ddsd.work import Services
 from tests.fuzz.description import PROJECT, describe
+from tests.thorough import usual
 from tests.world import EMAIL, PASSWORD, VERSION, World, basic, make_world
 
 Operation = APIOperation[Any, Any, Any, Any]
-REQUESTS: Final = int(os.environ.get("DDSD_FUZZ", "1600"))
+REQUESTS: Final = int(os.environ.get("DDSD_FUZZ") or usual(600, 1600))
 REUSED: Final = 8
 EDITIONS: Final = ["v1", "v3"]
 PEOPLE: Final = ["admin1", "staff1", "researcher1", "super", None]

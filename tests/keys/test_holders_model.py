@@ -62,6 +62,7 @@ from tests.builders import SettableClock, a_unit, a_user
 from tests.keys.holders import Delivery, Holding, Model, Paper, Person, Waiting
 from tests.parts.postgres import Cluster
 from tests.services import make_services
+from tests.thorough import usual
 
 OPERATOR = Operator(0, "operator")
 FIELDS = ProjectFields(title="T", description="D", pi="pi@example.org", non_sensitive=False)
@@ -678,7 +679,7 @@ def test_exactly_the_holders_of_the_model_open_exactly_its_projects(
     kind: str, fresh_database: Callable[[], str], tmp_path: Path
 ) -> None:
     walk = settings(
-        max_examples=20 if kind == "sqlite" else 6,
+        max_examples=usual(6, 20) if kind == "sqlite" else usual(2, 6),
         stateful_step_count=30,
         deadline=None,
         suppress_health_check=list(HealthCheck),

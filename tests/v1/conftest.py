@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import KINDS_OF_PLANES
+from tests.thorough import KINDS_ABOVE
 
 
-@pytest.fixture(params=KINDS_OF_PLANES)
+@pytest.fixture(params=KINDS_ABOVE)
 def kind(request: pytest.FixtureRequest) -> str:
     """Which kind of database the test runs on this time; modules in which requests race say both."""
     return str(request.param)

@@ -20,6 +20,7 @@ from ddsd.users import sessions
 from ddsd.work import Services, transaction
 from tests.builders import SettableClock
 from tests.services import make_services
+from tests.thorough import usual
 from tests.v1 import endpoints
 from tests.v1.people import begin_maintenance, deactivate, mails, use_app
 from tests.world import PROJECT, World, make_world, populate
@@ -373,7 +374,7 @@ class TestAnything:
         requests: list[tuple[Any, dict[str, str]]] = []
 
         @settings(
-            max_examples=40,
+            max_examples=usual(15, 40),
             deadline=None,
             database=None,
             derandomize=True,
