@@ -203,6 +203,7 @@ class Store(_Section):
     endpoint: Url = ""
     public_endpoint: Url = ""
     region: Annotated[str, Field(min_length=1)] = "us-east-1"
+    ca_file: MaybePath = None
     iam_endpoint: Url = ""
     access_key: str = ""
     secret_key_file: MaybePath = None

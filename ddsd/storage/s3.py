@@ -145,10 +145,7 @@ class S3Objects:
 
     async def keeps_versions(self, bucket: str) -> bool:
         """See ``ObjectStore.keeps_versions``."""
-        try:
-            state = await self._call(self._open().client.get_bucket_versioning, bucket)
-        except StoreRefused:
-            return False
+        state = await self._call(self._open().client.get_bucket_versioning, bucket)
         return state.status == ENABLED
 
     async def stat(self, bucket: str, key: str) -> StoredObject | None:
