@@ -23,7 +23,9 @@ from ddsd.settings import LogFormat, Settings
 from ddsd.storage.memory import MemoryStore
 from ddsd.storage.port import DownloadSigner, ScopedKey
 from ddsd.storage.sigv4 import LinkSigner
+from ddsd.storage.stores import Stores
 from ddsd.work import Services
+from tests.services import SeveralStores, no_users
 
 KEY_FILE = "instance.key"
 
@@ -51,6 +53,7 @@ def make_services(url: str, state_dir: Path, key: InstanceKey) -> Services:
         clock=clock,
         database=Database(url, pool_size=settings.database.pool_size),
         store=SigningStore(clock=clock),
+        stores=Stores(SeveralStores(clock).open, no_users),
         post=KeptTransport(),
         instance_key=key,
         deriver=Deriver(cost),
