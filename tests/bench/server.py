@@ -85,6 +85,7 @@ def _serve(app: AsgiApp, port: int) -> None:
         log_config=None,
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         lifespan="off",
     )
 
