@@ -16,6 +16,7 @@ from ddsd.settings import CREDENTIALS
 from tests.appliance import guide
 from tests.appliance.conftest import CHECKOUT, deliver
 from tests.appliance.debian import Machine
+from tests.daemon.process import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("appliance")]
 
@@ -116,12 +117,23 @@ def test_a_daemon_that_hangs_is_killed_and_started_again(served: Machine) -> Non
     assert stores.strip() == "1", "the killed daemon's store outlived it"
 
 
-def test_a_reload_keeps_the_process_and_what_it_serves(served: Machine) -> None:
+def test_a_reload_takes_the_changed_log_level_and_keeps_the_process(served: Machine) -> None:
     before = main_pid(served)
-    served.run("systemctl", "reload", "ddsd")
+    place = served.outside("/etc/ddsd/ddsd.toml")
+    good = place.read_text()
+    for content in (good.replace('level = "info"', 'level = "debug"'), good):
+        place.write_text(content)
+        served.run("systemctl", "reload", "ddsd")
+        level = "debug" if content != good else "info"
+        wait_until(lambda level=level: reloaded(served) == level, f"the level {level}")  # type: ignore[misc]
     assert "test-unit" in served.run("ddsctl", "unit", "ls")
     assert main_pid(served) == before
-    assert served.shown("ddsd", "NRestarts") == "0" or served.shown("ddsd", "SubState") == "running"
+
+
+def reloaded(machine: Machine) -> str:
+    """Return the level of the log that the last reload has set."""
+    found: list[str] = re.findall(r"daemon\.reloaded +level=(\w+)", machine.journal())
+    return found[-1] if found else ""
 
 
 def test_a_stop_waits_for_a_drain_that_takes_longer_than_the_unit_says(served: Machine) -> None:
