@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -121,19 +122,17 @@ def test_a_reload_takes_the_changed_log_level_and_keeps_the_process(served: Mach
     before = main_pid(served)
     place = served.outside("/etc/ddsd/ddsd.toml")
     good = place.read_text()
-    for content in (good.replace('level = "info"', 'level = "debug"'), good):
-        place.write_text(content)
+    for level in ("debug", "info"):
+        place.write_text(good.replace('level = "info"', f'level = "{level}"'))
         served.run("systemctl", "reload", "ddsd")
-        level = "debug" if content != good else "info"
-        wait_until(lambda level=level: reloaded(served) == level, f"the level {level}")  # type: ignore[misc]
+        wait_until(partial(has_reloaded, served, level), f"the level {level}")
     assert "test-unit" in served.run("ddsctl", "unit", "ls")
     assert main_pid(served) == before
 
 
-def reloaded(machine: Machine) -> str:
-    """Return the level of the log that the last reload has set."""
-    found: list[str] = re.findall(r"daemon\.reloaded +level=(\w+)", machine.journal())
-    return found[-1] if found else ""
+def has_reloaded(machine: Machine, level: str) -> bool:
+    """Say whether that is the level of the log that the last reload has set."""
+    return re.findall(r"daemon\.reloaded +log_level=(\w+)", machine.journal())[-1:] == [level]
 
 
 def test_a_stop_waits_for_a_drain_that_takes_longer_than_the_unit_says(served: Machine) -> None:
