@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ddsctl import completion, output, session, sizes
+from ddsctl import completion, output, session
 from ddsctl.confirm import DryRun, Yes, confirm, tell_dry_run
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv, Session
+from ddsd.contract import sizes
 from ddsd.contract.words import ProjectVerb
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from ddsctl import output, session, sizes
+from ddsctl import output, session
 from ddsctl.confirm import DryRun
 from ddsctl.output import Column, Format
 from ddsctl.session import AsJson, AsTsv
+from ddsd.contract import sizes
 
 if TYPE_CHECKING:
     from ddsd.contract.admin import MonthOfUsage, ProjectUsage, Sheet

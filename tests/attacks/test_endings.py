@@ -29,9 +29,9 @@ from ddsd.storage.memory import MemoryStore
 from ddsd.units.tables import Unit
 from ddsd.work import Services, reading, transaction
 from tests.builders import SettableClock, a_project, a_unit, a_user
-from tests.conftest import KINDS
 from tests.files.delivered import a_delivery, add_files, names_in
 from tests.lifecycle.life import a_life, entries, fill, find, member, run_jobs
+from tests.thorough import KINDS
 from tests.usage.test_quota import somebody_waits
 from tests.world import CONTENT, EMAIL, World, file_body
 

@@ -88,7 +88,7 @@ class TestUnits:
         assert "unit@example.org" in ctl("mail", "ls").out
 
     def test_the_status_names_who_is_over_the_level(self, ctl: Ctl) -> None:
-        assert "genomics has 90% of 1000 B in use" in ctl("status").out
+        assert "genomics has 90% of 1.0 kB in use" in ctl("status").out
 
 
 @pytest.mark.usefixtures("facility")
