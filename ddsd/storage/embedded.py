@@ -54,8 +54,6 @@ _OLDEST_RCLONE = (1, 75, 2)
 _READY_S = 15.0
 _BIND_S = 3.0
 _PAGE = 1000
-_QUOTE = "\u201b"
-"""rclone's own sign in names of files; one in a key is written twice."""
 _GATE = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from ddsd.storage.gate import main; main()"
 )
@@ -404,16 +402,11 @@ def _objects(bucket: Path, below: str = "") -> Iterator[StoredObject]:
             with suppress(FileNotFoundError):  # removed in this moment
                 found = entry.stat(follow_symlinks=False)
                 stored_at = datetime.fromtimestamp(found.st_mtime, UTC)
-                yield StoredObject(_key_of(key), found.st_size, "", stored_at)
+                yield StoredObject(key, found.st_size, "", stored_at)
 
 
 def _in_key(entry: os.DirEntry[str]) -> str:
-    name = _key_of(entry.name)
-    return f"{name}/" if entry.is_dir(follow_symlinks=False) else name
-
-
-def _key_of(path: str) -> str:
-    return path.replace(_QUOTE * 2, _QUOTE)
+    return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
 
 
 def _open_uploads(bucket: Path) -> list[OpenUpload]:
