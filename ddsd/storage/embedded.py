@@ -54,6 +54,8 @@ _OLDEST_RCLONE = (1, 75, 2)
 _READY_S = 15.0
 _BIND_S = 3.0
 _PAGE = 1000
+_MEANS_NOTHING = re.compile(r": Dir\.Remove not empty$")
+"""Said of every object that is removed from a folder with others in it: rclone tries to remove the folder, too."""
 _GATE = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from ddsd.storage.gate import main; main()"
 )
@@ -350,6 +352,7 @@ def _rclone_program(rclone: Path, directory: Path, root: ScopedKey) -> Program:
             "RCLONE_AUTH_KEY": f'"{root.access_key},{root.secret_key.text()}"',
         },
         before=partial(_sweep, directory),
+        passed_over=_MEANS_NOTHING,
     )
 
 

@@ -493,3 +493,20 @@ async def test_keys_that_rclone_spells_otherwise_are_kept_apart(store: EmbeddedS
         await store.put(BUCKET, key, key.encode())
     listed = [one async for one in store.list_objects(BUCKET)]
     assert {one.key: one.size_bytes for one in listed} == {key: len(key.encode()) for key in keys}
+
+
+async def test_a_purge_fills_no_log_and_what_goes_wrong_is_in_it(
+    store: EmbeddedStore, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    keys = [f"d/{number}" for number in range(5)]
+    for key in keys:
+        await store.put(BUCKET, key, b"one")
+    assert await store.remove_objects(BUCKET, keys) == ()
+    await store.put(BUCKET, "file", b"one")
+    with pytest.raises(StoreUnavailable):
+        await store.put(BUCKET, "file/below", b"two")
+    await store.stop()
+    told = [one.getMessage() for one in caplog.records if one.name == "ddsd.storage.children"]
+    assert told
+    assert all(one.startswith("rclone: ") and "file already exists" in one for one in told)
+    assert "ERROR" not in capfd.readouterr().err
