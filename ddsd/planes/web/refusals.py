@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException, PermissionDeniedException
 from litestar.types import ExceptionHandlersMap
 
 from ddsd import errors
+from ddsd.access import NOT_THIS_ROLE
 from ddsd.errors import DdsError
 from ddsd.planes.web import door, forms
 from ddsd.planes.web.page import Problems, WebRequest, page, services_of
@@ -57,6 +58,11 @@ _OWN_WORDS: Final[Mapping[int, tuple[str, str]]] = {
     415: ("This does not work", "Send the form as a browser does."),
     500: ("Something broke", "This is our fault. Nothing was changed, and it has been logged."),
 }
+_TITLES: Final = {403: "You may not do this"}
+"""Of what the domain refuses, where the framework refuses something else with the same status: a form's token."""
+_NOT_THIS_ROLE: Final = (
+    "It is not for accounts like yours. Who may, your unit or whoever runs this service can say."
+)
 
 
 def status_of(error: DdsError) -> int:
@@ -80,6 +86,8 @@ def words_of(error: DdsError) -> str:
     if isinstance(error, _FOR_OPERATORS):
         _log.error("web.refused", code=error.code, why=error.message)
         return _OPERATORS_MATTER
+    if type(error) is errors.Forbidden and error.message == NOT_THIS_ROLE:
+        return _NOT_THIS_ROLE
     return error.message
 
 
@@ -97,7 +105,7 @@ def problems_of(error: DdsError, *, not_found: str = "") -> Problems:
 def refuse(request: WebRequest, error: DdsError) -> Response[str]:
     """Answer a refusal of the domain that no form shows."""
     status = status_of(error)
-    title = _OWN_WORDS.get(status, ("This does not work now", ""))[0]
+    title = _TITLES.get(status) or _OWN_WORDS.get(status, ("This does not work now", ""))[0]
     return page(
         request,
         "refusal.html",
