@@ -17,12 +17,13 @@ from ddsd.db.base import Table
 from ddsd.db.engine import Database
 from ddsd.errors import QuotaExceeded, WrongStatus
 from ddsd.files import grants, intake, removal
-from ddsd.files.registration import NewFile
+from ddsd.files.registration import NewFile, Upload
 from ddsd.files.tables import StoredFile, StoreKey
 from ddsd.jobs import operating
 from ddsd.jobs.tables import Job, JobState
 from ddsd.keys.tables import KeyWrap
 from ddsd.lifecycle import endings, verbs
+from ddsd.projects.admission import Admission
 from ddsd.projects.status import Status, Verb
 from ddsd.projects.tables import Membership, Project
 from ddsd.storage.memory import MemoryStore
@@ -158,8 +159,12 @@ async def test_two_daemons_keep_one_quota_between_them(
 
     async def register(daemon: Services, number: int) -> bool:
         new = NewFile(f"{number}", f"{number}", 70, 70, True, "A" * 32, "B" * 64, "c" * 64)
+
+        async def claim(_: Admission) -> Upload:
+            return Upload(projects[number % 3].id, new, who)
+
         try:
-            await intake.add(daemon, who, projects[number % 3], new)
+            await intake.add(daemon, claim)
         except QuotaExceeded:
             return False
         return True

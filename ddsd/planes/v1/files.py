@@ -19,12 +19,12 @@ from ddsd.files import (
     downloads,
     failures,
     grants,
-    intake,
     listing,
     names,
     registration,
 )
 from ddsd.files.listing import FileFacts
+from ddsd.files.registration import Upload
 from ddsd.planes.v1.call import Asked, Call, as_flag
 from ddsd.planes.v1.wire import Json
 from ddsd.projects import busy, gate, quota
@@ -67,13 +67,15 @@ async def match(call: NamedDependency[Call]) -> Json:
 @post("/file/new", status_code=200)
 async def new(call: NamedDependency[Call]) -> Json:
     """Register a file that was stored."""
-    async with call.reading(Action.UPLOAD) as asked:
+
+    async def claim(asked: Asked) -> Upload:
         body = call.json_object()
         project = await asked.project()
         gate.require_in_progress(project)
-    file = description.read(body)
-    await intake.add(call.services, asked.caller.member, project, file)
-    return {"message": f"File '{file.name}' added to db."}
+        return Upload(project.id, description.read(body), asked.caller.member)
+
+    upload = await call.registering(claim)
+    return {"message": f"File '{upload.new.name}' added to db."}
 
 
 @put("/file/new")
