@@ -14,6 +14,7 @@ from ddsd import errors
 from ddsd.access import NOT_THIS_ROLE
 from ddsd.errors import DdsError
 from ddsd.planes.web import door, forms
+from ddsd.planes.web.door import Visit
 from ddsd.planes.web.page import Problems, WebRequest, page, services_of
 
 _log = structlog.get_logger()
@@ -100,6 +101,30 @@ def problems_of(error: DdsError, *, not_found: str = "") -> Problems:
             return {not_found: [error.message]}
         case _:
             return {"": [words_of(error)]}
+
+
+def form(
+    visit: Visit, template: str, wrong: DdsError | None, *, not_found: str = "", **facts: object
+) -> Response[str]:
+    """Show a page with a form to somebody who is logged in, with what is wrong with what they sent, if anything."""
+    return visit.page(
+        template,
+        status=status_of(wrong) if wrong else 200,
+        headers=headers_of(wrong) if wrong else {},
+        problems=problems_of(wrong, not_found=not_found) if wrong else {},
+        **facts,
+    )
+
+
+async def link_form(
+    request: WebRequest, template: str, code: str, wrong: DdsError | None
+) -> Response[str]:
+    """Show the form that takes the code of a mailed link, which is good only for who is logged in."""
+    try:
+        async with door.entering(request) as visit:
+            return form(visit, template, wrong, not_found="code", code=code)
+    except door.LogInFirst:
+        return page(request, "log_in_first.html", status=401)
 
 
 def refuse(request: WebRequest, error: DdsError) -> Response[str]:
