@@ -490,9 +490,10 @@ class MonthOfUsage(_Sent):
 
 
 class CollectUsage(_Asked):
-    """Write down every month that is due. ``dry_run``: only tell which."""
+    """Write down the oldest month that is due. ``dry_run``: only tell which is, of those later than ``after``."""
 
     dry_run: bool = False
+    after: str | None = None
 
 
 class SendUsage(_Asked):
