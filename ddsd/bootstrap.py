@@ -111,7 +111,7 @@ def build(settings: Settings, **replacements: Any) -> Services:
     parts: dict[str, Callable[[], object]] = {
         "database": lambda: database(settings, secrets.database_password),
         "store": lambda: _store(settings, secrets, clock),
-        "stores": lambda: Stores(partial(_opened, clock, settings.store.ca_file), make_user),
+        "stores": lambda: Stores(partial(opened, clock, ca_file=settings.store.ca_file), make_user),
         "post": lambda: _post(settings, secrets),
         "instance_key": lambda: _instance_key(settings, secrets.instance_key),
         "deriver": lambda: _deriver(settings.security),
@@ -297,7 +297,8 @@ def _store(settings: Settings, secrets: Secrets, clock: Clock) -> ObjectStore:
     )
 
 
-def _opened(clock: Clock, ca_file: Path | None, account: StoreAccount) -> ObjectStore:
+def opened(clock: Clock, account: StoreAccount, *, ca_file: Path | None = None) -> ObjectStore:
+    """Return the store of a unit's account, not yet started."""
     return S3Store(
         endpoint=account.address.endpoint,
         ca_file=ca_file,

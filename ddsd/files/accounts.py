@@ -5,21 +5,23 @@ Invariant: no account is kept that was not seen to work. An administrator's key 
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import exists, select, update
 
 from ddsd.access import Action, Actor, require
 from ddsd.audit import trail
-from ddsd.errors import Conflict
+from ddsd.errors import Conflict, InvalidFields
 from ddsd.files import grants
 from ddsd.files.reconciliation import has_data
 from ddsd.projects.projects import bucket_name
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
-from ddsd.settings import StoreKind
+from ddsd.settings import StoreKind, Url
 from ddsd.storage.port import ScopedKey, new_secret_key
 from ddsd.storage.stores import StoreAccount, StoreAddress, StoreUser, policy_of_unit
 from ddsd.storage.trial import Trial, try_out
@@ -29,6 +31,11 @@ from ddsd.units.units import bucket_pattern, spelled
 from ddsd.work import Services, Work, reading, transaction
 
 _USER: Final = "ddsd-{}"
+_ACCESS_KEY: Final = re.compile(r"[!-~]{3,128}")
+_SECRET_KEY: Final = re.compile(r"[!-~]{8,128}")
+_REGION: Final = re.compile(r"[a-z0-9-]{1,64}")
+_ADDRESS: Final = TypeAdapter(Url)
+_LONGEST_ADDRESS: Final = 255
 
 
 @dataclass(frozen=True)
@@ -207,6 +214,7 @@ def address_of(services: Services, row: UnitStore | None) -> StoreAddress | None
 async def _address(work: Work, public_id: str, wanted: Credentials) -> StoreAddress:
     """Return the address that is meant, if the unit may have its data there."""
     unit = await units.find(work, public_id, for_change=False)
+    _check(wanted)
     now = address_of(work.services, await stores.current(work, unit.id))
     endpoint = wanted.endpoint or (now.endpoint if now else None)
     if endpoint is None:
@@ -225,6 +233,41 @@ async def _address(work: Work, public_id: str, wanted: Credentials) -> StoreAddr
         wanted.public_endpoint or (same.public_endpoint if same else endpoint),
         wanted.region or (same.region if same else work.services.settings.store.region),
     )
+
+
+def _check(wanted: Credentials) -> None:
+    keys = {"access_key": wanted.access_key}
+    if wanted.read_only is not None:
+        keys["read_only_access_key"] = wanted.read_only.access_key
+    wrong = {
+        name: ["must be 3 to 128 letters, digits or signs, without blanks."]
+        for name, key in keys.items()
+        if not _ACCESS_KEY.fullmatch(key)
+    }
+    for name, secret in {
+        "secret_key": wanted.secret_key,
+        "read_only_secret_key": wanted.read_only.secret_key if wanted.read_only else None,
+    }.items():
+        if secret is not None and not _SECRET_KEY.fullmatch(secret.text()):
+            wrong[name] = ["must be 8 to 128 letters, digits or signs, without blanks."]
+    for name, address in {
+        "endpoint": wanted.endpoint,
+        "public_endpoint": wanted.public_endpoint,
+    }.items():
+        if address is not None and (why := _why_no_address(address)):
+            wrong[name] = [why]
+    if wanted.region is not None and not _REGION.fullmatch(wanted.region):
+        wrong["region"] = ["may only hold the letters a-z, digits and '-'."]
+    if wrong:
+        raise InvalidFields(wrong)
+
+
+def _why_no_address(text: str) -> str:
+    try:
+        address = _ADDRESS.validate_python(text)
+    except ValidationError as wrong:
+        return wrong.errors(include_url=False, include_input=False)[0]["msg"]
+    return "" if 0 < len(address) <= _LONGEST_ADDRESS else "must be the address of a store."
 
 
 async def _has_data(work: Work, unit_id: int) -> bool:
