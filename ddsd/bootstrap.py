@@ -112,7 +112,7 @@ def build(settings: Settings, **replacements: Any) -> Services:
     parts: dict[str, Callable[[], object]] = {
         "database": lambda: database(settings, secrets.database_password),
         "store": lambda: _store(settings, secrets, clock),
-        "stores": lambda: Stores(partial(opened, clock, ca_file=settings.store.ca_file), make_user),
+        "stores": lambda: _stores(settings, clock),
         "post": lambda: _post(settings, secrets),
         "instance_key": lambda: _instance_key(settings, secrets.instance_key),
         "deriver": lambda: _deriver(settings.security),
@@ -308,6 +308,11 @@ def _store(settings: Settings, secrets: Secrets, clock: Clock) -> ObjectStore:
         read_only_key=_read_only_key(section, secrets),
         clock=clock,
     )
+
+
+def _stores(settings: Settings, clock: Clock) -> Stores:
+    ca_file = settings.store.ca_file
+    return Stores(partial(opened, clock, ca_file=ca_file), partial(make_user, ca_file=ca_file))
 
 
 def opened(clock: Clock, account: StoreAccount, *, ca_file: Path | None = None) -> ObjectStore:
