@@ -16,7 +16,7 @@ from typing import Any, Final
 from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
-from ddsd.files import grants, reconciliation, removal
+from ddsd.files import grants, moving, reconciliation, removal, rotation
 from ddsd.jobs import housekeeping
 from ddsd.jobs.runner import Handler, JobRunner, Pace
 from ddsd.jobs.schedule import Cron, Schedule, ScheduledJob
@@ -61,6 +61,8 @@ _JOBS: Final[Mapping[str, Handler]] = {
     **mailing.HANDLERS,
     **reminders.HANDLERS,
     **removal.HANDLERS,
+    **rotation.HANDLERS,
+    **moving.HANDLERS,
     **reconciliation.HANDLERS,
     **usage_jobs.HANDLERS,
 }

@@ -106,22 +106,46 @@ async def make_user(
     async with reading(services, actor) as work:
         wanted = await plan(work, public_id)
         address = await _address(work, public_id, administrator)
-    user = StoreUser(wanted.user, new_secret_key(), wanted.policy)
     if dry_run:
-        return Given(public_id, address.endpoint, address.public_endpoint, user.name, ())
+        return Given(public_id, address.endpoint, address.public_endpoint, wanted.user, ())
     key = StoreAccount(address, administrator.access_key, administrator.secret_key)
-    await services.stores.make_user(key, user)
+    made = await _made(services, actor, wanted, key)
+    given = replace(administrator, access_key=made.name, secret_key=made.secret_key)
+    return await set_credentials(services, actor, public_id, given, dry_run=False)
+
+
+async def make_user_elsewhere(
+    services: Services, actor: Actor, public_id: str, administrator: Credentials
+) -> Credentials:
+    """Let an administrator of another store make the unit's user there; return its account, which nobody keeps yet.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+        NotFound: there is no such unit.
+        InvalidFields: the address or the key cannot be one.
+        StoreUnavailable, StoreRefused: the store does not answer, or says no.
+    """
+    async with reading(services, actor) as work:
+        wanted = await plan(work, public_id)
+    made = await _made(services, actor, wanted, account_of(services, administrator))
+    return replace(administrator, access_key=made.name, secret_key=made.secret_key)
+
+
+async def _made(
+    services: Services, actor: Actor, wanted: UserPlan, administrator: StoreAccount
+) -> StoreUser:
+    user = StoreUser(wanted.user, new_secret_key(), wanted.policy)
+    await services.stores.make_user(administrator, user)
     async with transaction(services, actor) as work:
         trail.record(
             work,
             "store.make_user",
-            public_id,
-            endpoint=address.endpoint,
+            wanted.unit,
+            endpoint=administrator.address.endpoint,
             user=user.name,
             administrator=administrator.access_key,
         )
-    made = replace(administrator, access_key=user.name, secret_key=user.secret_key)
-    return await set_credentials(services, actor, public_id, made, dry_run=False)
+    return user
 
 
 async def set_credentials(
@@ -165,6 +189,24 @@ async def set_credentials(
         address.public_endpoint,
         account.access_key,
         warnings(trial, account),
+    )
+
+
+def account_of(services: Services, wanted: Credentials) -> StoreAccount:
+    """Return the account at another store that an operator gave, address and all.
+
+    Raises:
+        InvalidFields: an address or key cannot be one.
+    """
+    _check(wanted)
+    endpoint = wanted.endpoint or ""
+    address = StoreAddress(
+        endpoint,
+        wanted.public_endpoint or endpoint,
+        wanted.region or services.settings.store.region,
+    )
+    return StoreAccount(
+        address, wanted.access_key, wanted.secret_key, wanted.wide_upload_keys, wanted.read_only
     )
 
 

@@ -157,3 +157,19 @@ class StoreKey(Table, table=True):
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     store_id: int | None = Field(default=None, foreign_key="unit_stores.id", index=True)
     retired_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class ObjectCopy(Table, table=True):
+    """An object that was copied to the store its project is being moved to, and read back there.
+
+    ``size_bytes``, ``etag`` and ``stored_at`` are the original's: if they change, it is copied again.
+    """
+
+    __tablename__ = "object_copies"
+
+    project_id: int = Field(primary_key=True, foreign_key="projects.id", ondelete="CASCADE")
+    key: str = Field(primary_key=True, sa_type=exact_text())
+    size_bytes: int = Field(sa_type=BigInteger)
+    etag: str = Field(max_length=255)
+    stored_at: datetime = Field(sa_type=UtcDateTime)
+    checksum: str = Field(max_length=64)

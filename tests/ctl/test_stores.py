@@ -98,3 +98,17 @@ def test_a_unit_is_made_with_its_user_by_an_administrators_key(
     )
     assert again.code == 0, again.err
     assert "ddsd-imaging" in again.out
+
+
+def test_rotating_tells_what_would_come_of_it_and_then_does_it(
+    ctl: Ctl, unit: str, secret_file: str, plane: AdminPlane
+) -> None:
+    words = ("--access-key", "unit-key", "--secret-file", secret_file, "--endpoint", ADDRESS)
+    assert ctl("store", "set-credentials", unit, *words).code == 0
+    dry = ctl("store", "rotate-keys", "--dry-run", "--json")
+    assert [(one["unit"], one["job"]) for one in json.loads(dry.out)] == [("", None), (unit, None)]
+    assert json.loads(ctl("jobs", "ls", "--json").out) == []
+    asked = ctl("store", "rotate-keys", unit, "--now")
+    assert (asked.code, "--yes" in asked.err) == (65, True)
+    audited = json.loads(ctl("audit", "ls", "--json").out)
+    assert "store.rotate_keys" not in {one["action"] for one in audited}
