@@ -68,6 +68,13 @@ class Failure(Exception):
 class FailingGroup(TyperGroup):
     """The root of the commands: turns a :class:`Failure` into its message on stderr and its exit code."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse what is no text, before anything is done with it: Python passes such bytes on as surrogates."""
+        for one in args:
+            if not _is_text(one):
+                ctx.fail(f"{one!r} is no text in UTF-8.")
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
@@ -75,6 +82,14 @@ class FailingGroup(TyperGroup):
         except Failure as failure:
             typer.echo(f"ddsctl: {failure.message}", err=True)
             raise typer.Exit(failure.exit_code) from failure
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def daemon_away(socket: Path) -> Failure:

@@ -47,6 +47,7 @@ def _lines() -> list[Column[Status]]:
         Column("users", lambda one: one.users),
         Column("projects", lambda one: one.projects),
         Column("quotas", _quotas),
+        Column("deadlines", lambda one: one.held, _held),
     ]
 
 
@@ -80,6 +81,12 @@ def _quotas(one: Status) -> str:
         for unit in one.quotas
     )
     return "; ".join(over) or "none over the warning level"
+
+
+def _held(one: Status) -> str:
+    if not one.held:
+        return "none held back"
+    return f"{one.held} HELD BACK, as letters are not delivered: ddsctl lifecycle due"
 
 
 def _counts(by_state: dict[str, int]) -> str:

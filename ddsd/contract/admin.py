@@ -80,7 +80,10 @@ class QuotaStatus(_Sent):
 
 
 class Status(_Sent):
-    """How the service is. ``quotas`` are the units over their warning level."""
+    """How the service is. ``quotas`` are the units over their warning level.
+
+    ``held`` counts the projects whose deadline has passed and whose data waits for letters to be delivered.
+    """
 
     version: str
     facility: str
@@ -96,6 +99,7 @@ class Status(_Sent):
     users: int
     projects: int
     quotas: list[QuotaStatus] = []
+    held: int = 0
 
 
 class CreateUnit(_Asked):
@@ -672,7 +676,8 @@ class Revision(_Sent):
 class ProjectPerson(_Sent):
     """Somebody who has to do with a project, somebody invited, or a recovery kit (``name``: how its number begins).
 
-    ``opens`` is ``yes`` or why not; ``mend`` is who can do what about it. What was fetched is of the present files.
+    ``opens`` is ``yes`` or why not; ``mend`` is who can do what about it. What was fetched is of the present
+    files; of those there were when the end was begun, if the project has ended.
     """
 
     name: str

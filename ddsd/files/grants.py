@@ -6,6 +6,7 @@ Nothing here holds a transaction while it talks to the store. Secrets of keys ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,13 +14,13 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, delete, or_, select
 
 from ddsd.access import Actor, System
-from ddsd.errors import Busy, WrongStatus
+from ddsd.errors import Busy, StoreRefused, WrongStatus
 from ddsd.files import stores
 from ddsd.files.stores import Place
 from ddsd.files.tables import StoreKey, StoreKeyUse
 from ddsd.jobs import queue
 from ddsd.projects import gate
-from ddsd.projects.status import Status
+from ddsd.projects.status import FINAL, Status
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
 from ddsd.storage.port import May, ScopedKey
@@ -61,8 +62,7 @@ async def grant_upload(services: Services, actor: Actor, project: Project) -> Up
         await _require_still(services, actor, project)
         await place.store.ensure_bucket(project.bucket)
         key = await place.store.issue_upload_key(project.bucket, lifetime)
-        if key.may is May.UPLOAD:  # a wider one is the operator's own: neither kept nor withdrawn
-            await _keep_for_uploads(services, actor, project, place, key)
+        await _keep_for_uploads(services, actor, project, place, key)
     return UploadGrant(
         endpoint=place.store.public_endpoint,
         bucket=project.bucket,
@@ -228,7 +228,7 @@ async def _require_still(services: Services, actor: Actor, project: Project) -> 
 async def _keep_for_uploads(
     services: Services, actor: Actor, project: Project, place: Place, key: ScopedKey
 ) -> None:
-    """Keep the key; if the project was released or moved while it was made, withdraw it instead."""
+    """Keep the key; if the project was released, ended or moved while it was made, withdraw it instead."""
     async with transaction(services, actor) as work:
         found = await work.session.execute(
             select(Project)
@@ -239,11 +239,17 @@ async def _keep_for_uploads(
         now = found.scalar_one()
         in_progress = now.status is Status.IN_PROGRESS and now.ending is None
         stays = not now.moving and now.store_id == place.store_id
-        if in_progress and stays and key.access_key not in place.operators_keys:
+        # A wider one is the operator's own: neither kept nor withdrawn.
+        ours = key.may is May.UPLOAD and key.access_key not in place.operators_keys
+        if in_progress and stays and ours:
             _keep(work, place, StoreKeyUse.UPLOAD, project.bucket, key)
-        elif not (in_progress and stays):
+        elif ours:
             subject = _subject(key.access_key, place.store_id)
             await queue.enqueue_unless_active(work, REVOKE_STORE_KEY, subject)
+    if now.ending is not None or now.status in FINAL:
+        # Its bucket may have been removed before ours was made. One that still holds objects is not ours.
+        with suppress(StoreRefused):
+            await place.store.remove_bucket(now.bucket)
     if not in_progress:
         raise WrongStatus("Project not in right status to upload/modify files.")
     if not stays:

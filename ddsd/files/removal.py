@@ -145,7 +145,7 @@ async def begin_emptying(work: Work, project: Project) -> None:
 async def empty_project(services: Services, public_id: str) -> None:
     """Handle the job :data:`EMPTY_PROJECT`: remove all files, and what was never registered and is a day old.
 
-    What a client stores meanwhile, to register it in a moment, is left alone.
+    What a client delivers after this was asked for, or stores meanwhile, to register it in a moment, is left alone.
 
     Raises:
         GiveUp: the project may not be emptied any more.
@@ -156,7 +156,9 @@ async def empty_project(services: Services, public_id: str) -> None:
     told = await progress.reported(services, EMPTY_PROJECT, public_id)
     done, total = told.done, max(told.total, told.done + project.file_count)
     await progress.report(services, EMPTY_PROJECT, public_id, done=done, total=total)
-    while removed := await remove_next(services, project.id, unregistered_before=left):
+    while removed := await remove_next(
+        services, project.id, registered_until=told.asked_at, unregistered_before=left
+    ):
         done += removed
         total = max(total, done)
         await progress.report(services, EMPTY_PROJECT, public_id, done=done, total=total)
@@ -168,17 +170,19 @@ async def remove_next(
     project_id: int,
     most: int = MOST_AT_ONCE,
     *,
+    registered_until: datetime | None = None,
     unregistered_before: datetime | None = None,
 ) -> int:
     """Remove some of what the project has at the store, with its rows; return how much that was, 0 once all is gone.
 
-    Registered files first, then objects without rows, then uploads in parts that nobody ended. Whether anything may be
-    removed is the caller's matter. Interrupted anywhere, it can be called again.
+    Registered files first, then, if no file is left, objects without rows, then uploads in parts that nobody ended.
+    Whether anything may be removed is the caller's matter. Interrupted anywhere, it can be called again.
 
     Args:
         services: the store and the database.
         project_id: the project.
         most: files, objects or uploads in one call.
+        registered_until: spare files that were registered, or got their content, later (aware); ``None``: none.
         unregistered_before: spare objects and uploads without rows that are younger (aware); ``None``: none.
 
     Raises:
@@ -187,9 +191,10 @@ async def remove_next(
     """
     async with reading(services, System()) as work:
         project = await work.session.get_one(Project, project_id)
-        keys = await _first_keys(work, project, most)
+        keys = await _first_keys(work, project, most, registered_until)
     store = await stores.of(services, project)
-    if not keys:
+    spared = project.file_count and registered_until is not None
+    if not keys and not spared:
         keys = await some_keys(store, project.bucket, most, unregistered_before)
     if keys:
         return await _remove_or_refuse(services, project, keys)
@@ -395,14 +400,18 @@ async def _may_be_emptied(services: Services, public_id: str) -> Project:
     return project
 
 
-async def _first_keys(work: Work, project: Project, most: int) -> Sequence[str]:
-    found = await work.session.scalars(
+async def _first_keys(
+    work: Work, project: Project, most: int, registered_until: datetime | None
+) -> Sequence[str]:
+    query = (
         select(_FILES.c.name_in_bucket)
         .where(_FILES.c.project_id == project.id)
         .order_by(_FILES.c.name_in_bucket)
         .limit(most)
     )
-    return found.all()
+    if registered_until is not None:
+        query = query.where(_FILES.c.uploaded_at <= registered_until)
+    return (await work.session.scalars(query)).all()
 
 
 async def _remove_or_refuse(services: Services, project: Project, keys: Sequence[str]) -> int:

@@ -59,6 +59,23 @@ class Download(Table, table=True):
     at: datetime = Field(sa_type=UtcDateTime)
 
 
+class DownloadSum(Table, table=True):
+    """What somebody had fetched of a project when its end was begun: its files, and their downloads, go one by one.
+
+    ``size_bytes`` is of the original files. Forgotten after a while: see :func:`downloads.forget_old`.
+    """
+
+    __tablename__ = "download_sums"
+
+    project_id: int = Field(primary_key=True, foreign_key="projects.id", ondelete="CASCADE")
+    user_id: int = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE", index=True)
+    files: int = Field(sa_type=BigInteger)
+    size_bytes: int = Field(sa_type=BigInteger)
+    first_at: datetime = Field(sa_type=UtcDateTime)
+    last_at: datetime = Field(sa_type=UtcDateTime)
+    kept_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
 class Folder(Table, table=True):
     """A folder that holds a file somewhere below it. The root's path is ``.`` and it has no parent.
 

@@ -125,6 +125,8 @@ async def show(work: Work, job_id: int) -> Job:
 async def retry(work: Work, job_id: int) -> Job:
     """Enqueue anew what a failed job did not manage; the failed one stays as a record.
 
+    It counts as asked for when the failed one was: what has come since is no matter of it.
+
     Raises:
         Forbidden: the actor does not operate this service.
         NotFound: there is none of this number.
@@ -134,7 +136,9 @@ async def retry(work: Work, job_id: int) -> Job:
     failed = await show(work, job_id)
     if failed.state is not JobState.FAILED:
         raise WrongStatus(f"Job {job_id} is {failed.state}; only a failed one can be retried.")
-    return await enqueue(work, failed.kind, failed.subject)
+    job = await enqueue(work, failed.kind, failed.subject)
+    job.created_at = failed.created_at
+    return job
 
 
 async def forget_old(work: Work) -> int:

@@ -19,6 +19,7 @@ from ddsd.errors import StoreRefused, StoreUnavailable
 from ddsd.files import stores as places_of
 from ddsd.jobs.schedule import ScheduledJob
 from ddsd.jobs.tables import Job, JobState
+from ddsd.lifecycle import deadlines
 from ddsd.mail.tables import Mail, MailState
 from ddsd.planes.admin import present
 from ddsd.projects.tables import Project
@@ -69,6 +70,7 @@ async def status(work: Work, started: Started) -> wire.Status:
         users=await _count(work, User),
         projects=await _count(work, Project),
         quotas=[present.standing(one) for one in await quota.standings(work) if one.over],
+        held=len(await deadlines.held(work)),
     )
 
 

@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("recipient", sa.String(length=254), nullable=False),
         sa.Column("about", sa.String(length=60), nullable=False),
+        sa.Column("holds", sa.Boolean(), nullable=False),
         sa.Column("subject", sa.String(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("secret", sa.Boolean(), nullable=False),
@@ -527,6 +528,30 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_deadline_summaries_mail_id"), ["mail_id"], unique=False
         )
+
+    op.create_table(
+        "download_sums",
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("files", sa.BigInteger(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("kept_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"],
+            ["projects.id"],
+            name=op.f("fk_download_sums_project_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_download_sums_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("project_id", "user_id", name=op.f("pk_download_sums")),
+    )
+    with op.batch_alter_table("download_sums", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_download_sums_kept_at"), ["kept_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_download_sums_user_id"), ["user_id"], unique=False)
 
     op.create_table(
         "findings",
