@@ -20,7 +20,7 @@ from ddsd.errors import StoreObjectMissing, StoreRefused
 from ddsd.files.tables import ObjectCopy
 from ddsd.projects.tables import Project
 from ddsd.storage.port import ObjectReader, ObjectStore, StoredObject
-from ddsd.work import Services, reading, transaction
+from ddsd.work import Services, Work, reading, transaction
 
 Told = Callable[[int], Awaitable[None]]
 
@@ -104,6 +104,14 @@ async def forget(services: Services, project_id: int) -> None:
         await work.session.execute(
             delete(ObjectCopy).where(ObjectCopy.columns().project_id == project_id)
         )
+
+
+async def forget_all(work: Work, unit_id: int) -> None:
+    """Forget what was noted of the copies of all the unit's projects."""
+    of_unit = select(Project.columns().id).where(Project.columns().unit_id == unit_id)
+    await work.session.execute(
+        delete(ObjectCopy).where(ObjectCopy.columns().project_id.in_(of_unit))
+    )
 
 
 @dataclass(frozen=True)

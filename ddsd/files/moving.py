@@ -256,6 +256,7 @@ async def _swap(
     work: Work, unit: Unit, before: UnitStore | None, account: StoreAccount | None
 ) -> None:
     """Let the unit's account be its former one, and the new one its current."""
+    await copying.forget_all(work, unit.id)
     if before is None:
         identity = work.services.settings.store_identity
         before = _row(work, unit, StoreState.FORMER)
@@ -384,6 +385,7 @@ async def _finish(services: Services, public_id: str, ways: _Ways) -> None:
             .values(store_id=await stores.current_id(work, ways.unit_id))
             .execution_options(synchronize_session=False)
         )
+        await copying.forget_all(work, ways.unit_id)
         trail.record(work, "store.migrated", public_id, target=ways.target.identity)
 
 
