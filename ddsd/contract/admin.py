@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from ddsd.contract.words import FindingKind, ProjectVerb, Role
+from ddsd.contract.words import FindingKind, ProjectVerb, Role, Verdict
 
 
 class _Sent(BaseModel):
@@ -613,6 +613,25 @@ class Compare(_Asked):
     """Compare store and database; ``project`` null: of all projects."""
 
     project: str | None = None
+
+
+class CheckStore(_Asked):
+    """Check a unit's store; ``unit`` null: the configured one."""
+
+    unit: str | None = None
+
+
+class StoreCheck(_Sent):
+    """What came of one check. ``meaning``: what it means when it fails; ``remedy``: what to do then."""
+
+    name: str
+    capability: str
+    verdict: Verdict
+    seen: str
+    meaning: str
+    remedy: str
+    seconds: float
+    checked_at: datetime
 
 
 class CleanLost(_Asked):

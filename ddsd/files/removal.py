@@ -194,6 +194,7 @@ async def remove_next(
         keys = await _first_keys(work, project, most, registered_until)
     store = await stores.of(services, project)
     spared = project.file_count and registered_until is not None
+    store = await stores.of(services, project)
     if not keys and not spared:
         keys = await some_keys(store, project.bucket, most, unregistered_before)
     if keys:

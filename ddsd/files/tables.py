@@ -14,6 +14,7 @@ from sqlmodel import Field
 
 from ddsd.db.base import Table
 from ddsd.db.types import EnumText, UtcDateTime, exact_text
+from ddsd.storage.check.outcome import Verdict
 
 
 class StoredFile(Table, table=True):
@@ -190,3 +191,23 @@ class ObjectCopy(Table, table=True):
     etag: str = Field(max_length=255)
     stored_at: datetime = Field(sa_type=UtcDateTime)
     checksum: str = Field(max_length=64)
+
+
+class StoreCheckResult(Table, table=True):
+    """What came of one check of a store, at its last check.
+
+    ``subject`` is the unit's public id, or :data:`~ddsd.jobs.schedule.EVERYTHING` for the configured store.
+    ``position`` is the check's place among all.
+    """
+
+    __tablename__ = "store_check_results"
+    __table_args__ = (UniqueConstraint("subject", "name"),)
+
+    id: int = Field(default=None, primary_key=True)
+    subject: str = Field(max_length=254)
+    name: str = Field(max_length=40)
+    position: int
+    verdict: Verdict = Field(sa_type=EnumText(Verdict))
+    seen: str
+    seconds: float
+    checked_at: datetime = Field(sa_type=UtcDateTime)

@@ -84,6 +84,11 @@ class MemoryStore:
         self.buckets.pop(bucket, None)
         self.uploads.pop(bucket, None)
 
+    async def keeps_versions(self, bucket: str) -> bool:
+        """See ``ObjectStore.keeps_versions``: a dictionary keeps none."""
+        self._contents(bucket)
+        return False
+
     async def stat(self, bucket: str, key: str) -> StoredObject | None:
         """See ``ObjectStore.stat``."""
         content = self._reach().get(bucket, {}).get(key)

@@ -180,6 +180,14 @@ class ObjectStore(Protocol):
         """
         ...
 
+    async def keeps_versions(self, bucket: str) -> bool:
+        """Tell whether the bucket keeps what is replaced or removed.
+
+        Raises:
+            StoreRefused: our key may not ask, or the store knows no versions.
+        """
+        ...
+
     async def stat(self, bucket: str, key: str) -> StoredObject | None:
         """Describe one object, or return None where there is none (or no such bucket)."""
         ...

@@ -28,6 +28,7 @@ from ddsd.planes.admin.routes import (
     reminders,
     service,
     sessions,
+    store_checks,
     stores,
     units,
     usage,
@@ -40,6 +41,8 @@ MAX_BODY_BYTES: Final = 1024 * 1024
 HANDLERS: Final = (
     service.show_status,
     service.show_store,
+    store_checks.check_store,
+    store_checks.list_store_checks,
     service.show_revision,
     service.show_maintenance,
     service.set_maintenance,

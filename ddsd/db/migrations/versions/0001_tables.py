@@ -124,6 +124,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("day", name=op.f("pk_statistics")),
     )
     op.create_table(
+        "store_check_results",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("subject", sa.String(length=254), nullable=False),
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("verdict", sa.String(length=40), nullable=False),
+        sa.Column("seen", sa.String(), nullable=False),
+        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_store_check_results")),
+        sa.UniqueConstraint("subject", "name", name=op.f("uq_store_check_results_subject_name")),
+    )
+    op.create_table(
         "switches",
         sa.Column("name", sa.String(length=40), nullable=False),
         sa.Column("on", sa.Boolean(), nullable=False),
