@@ -84,6 +84,13 @@ WideKeys = Annotated[
         help="For a store that makes no keys: uploaders receive the account itself.",
     ),
 ]
+IamEndpoint = Annotated[
+    str | None,
+    typer.Option(
+        help="For a store whose keys are made by an IAM service, such as versitygw: its address.",
+        show_default=False,
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")]
 
 
@@ -159,6 +166,7 @@ def set_credentials(
     endpoint: Endpoint = None,
     public_endpoint: PublicEndpoint = None,
     region: Region = None,
+    iam_endpoint: IamEndpoint = None,
     read_only_access_key: ReadOnlyKey = "",
     read_only_secret_file: ReadOnlySecretFile = None,
     allow_wide_upload_keys: WideKeys = False,
@@ -199,6 +207,7 @@ def set_credentials(
             endpoint=endpoint,
             public_endpoint=public_endpoint,
             region=region,
+            iam_endpoint=iam_endpoint,
             read_only_access_key=read_only_access_key,
             read_only_secret_key=_read_only_secret(read_only_access_key, read_only_secret_file),
             wide_upload_keys=allow_wide_upload_keys,
@@ -282,6 +291,7 @@ def migrate(
     ] = None,
     public_endpoint: PublicEndpoint = None,
     region: Region = None,
+    iam_endpoint: IamEndpoint = None,
     read_only_access_key: ReadOnlyKey = "",
     read_only_secret_file: ReadOnlySecretFile = None,
     allow_wide_upload_keys: WideKeys = False,
@@ -315,6 +325,7 @@ def migrate(
             endpoint=to,
             public_endpoint=public_endpoint,
             region=region,
+            iam_endpoint=iam_endpoint,
             read_only_access_key=read_only_access_key,
             read_only_secret_key=_read_only_secret(read_only_access_key, read_only_secret_file),
             wide_upload_keys=allow_wide_upload_keys,

@@ -775,6 +775,7 @@ class SetStoreCredentials(_Asked):
     endpoint: str | None = None
     public_endpoint: str | None = None
     region: str | None = None
+    iam_endpoint: str | None = None
     read_only_access_key: str = ""
     read_only_secret_key: str = Field("", repr=False)
     wide_upload_keys: bool = False

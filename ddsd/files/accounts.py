@@ -50,6 +50,7 @@ class Credentials:
     endpoint: str | None = None
     public_endpoint: str | None = None
     region: str | None = None
+    iam_endpoint: str | None = None
     read_only: ScopedKey | None = None
     wide_upload_keys: bool = False
 
@@ -127,7 +128,8 @@ async def make_user_elsewhere(
     """
     async with reading(services, actor) as work:
         wanted = await plan(work, public_id)
-    made = await _made(services, actor, wanted, account_of(services, administrator))
+        unit = await units.find(work, public_id)
+    made = await _made(services, actor, wanted, account_of(services, unit, administrator))
     return replace(administrator, access_key=made.name, secret_key=made.secret_key)
 
 
@@ -168,9 +170,7 @@ async def set_credentials(
     async with reading(services, actor) as work:
         unit = await units.find(work, public_id)
         address = await _address(work, public_id, wanted)
-    account = StoreAccount(
-        address, wanted.access_key, wanted.secret_key, wanted.wide_upload_keys, wanted.read_only
-    )
+    account = _account(unit, address, wanted)
     trial = await tried(services, unit, account)
     if not dry_run:
         async with transaction(services, actor) as work:
@@ -192,7 +192,7 @@ async def set_credentials(
     )
 
 
-def account_of(services: Services, wanted: Credentials) -> StoreAccount:
+def account_of(services: Services, unit: Unit, wanted: Credentials) -> StoreAccount:
     """Return the account at another store that an operator gave, address and all.
 
     Raises:
@@ -204,9 +204,19 @@ def account_of(services: Services, wanted: Credentials) -> StoreAccount:
         endpoint,
         wanted.public_endpoint or endpoint,
         wanted.region or services.settings.store.region,
+        wanted.iam_endpoint or "",
     )
+    return _account(unit, address, wanted)
+
+
+def _account(unit: Unit, address: StoreAddress, wanted: Credentials) -> StoreAccount:
     return StoreAccount(
-        address, wanted.access_key, wanted.secret_key, wanted.wide_upload_keys, wanted.read_only
+        address,
+        wanted.access_key,
+        wanted.secret_key,
+        wanted.wide_upload_keys,
+        wanted.read_only,
+        bucket_pattern(unit.internal_ref),
     )
 
 
@@ -244,12 +254,15 @@ def warnings(trial: Trial, account: StoreAccount) -> tuple[str, ...]:
 def address_of(services: Services, row: UnitStore | None) -> StoreAddress | None:
     """Return where the store of an account is; ``None`` for the embedded one."""
     if row is not None:
-        return StoreAddress(row.endpoint, row.public_endpoint, row.region)
+        return StoreAddress(row.endpoint, row.public_endpoint, row.region, row.iam_endpoint)
     section = services.settings.store
     if section.kind is StoreKind.EMBEDDED:
         return None
     return StoreAddress(
-        section.endpoint, section.public_endpoint or section.endpoint, section.region
+        section.endpoint,
+        section.public_endpoint or section.endpoint,
+        section.region,
+        section.iam_endpoint,
     )
 
 
@@ -274,6 +287,7 @@ async def _address(work: Work, public_id: str, wanted: Credentials) -> StoreAddr
         endpoint,
         wanted.public_endpoint or (same.public_endpoint if same else endpoint),
         wanted.region or (same.region if same else work.services.settings.store.region),
+        wanted.iam_endpoint or (same.iam_endpoint if same else ""),
     )
 
 
@@ -295,6 +309,7 @@ def _check(wanted: Credentials) -> None:
     for name, address in {
         "endpoint": wanted.endpoint,
         "public_endpoint": wanted.public_endpoint,
+        "iam_endpoint": wanted.iam_endpoint,
     }.items():
         if address is not None and (why := _why_no_address(address)):
             wrong[name] = [why]

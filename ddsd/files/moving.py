@@ -244,7 +244,7 @@ async def _tried(
     if wanted is None:
         await services.store.probe()
         return None, ()
-    account = accounts.account_of(services, wanted)
+    account = accounts.account_of(services, unit, wanted)
     return account, accounts.warnings(await accounts.tried(services, unit, account), account)
 
 

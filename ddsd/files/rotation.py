@@ -103,7 +103,7 @@ async def _rotate_configured(work: Work, at_once: bool) -> Rotated:
 
 async def _rotate_unit(work: Work, one: UnitStoreRow, at_once: bool) -> Rotated:
     row, job = one.store, None
-    if not (row.wide_upload_keys or row.read_only_access_key):  # such a store changes no secrets
+    if not (row.wide_upload_keys or row.read_only_access_key or row.iam_endpoint):  # no MinIO
         if row.next_secret is None:
             row.next_secret = stores.sealed(work.services, row, new_secret_key(), row.access_key)
         job = await queue.enqueue_unless_active(work, RENEW_STORE_ACCOUNT, str(row.id))

@@ -30,14 +30,12 @@ from ddsd.units import stores as rows_of_units
 from ddsd.units.tables import Unit, UnitStore
 from ddsd.work import Services, reading, transaction
 from tests.builders import SettableClock
-from tests.files.test_accounts import GIVEN, at_an_s3_store, at_minio, user_of
+from tests.files.test_accounts import GIVEN, at_an_s3_store, at_minio, on_one_database, user_of
 from tests.files.test_accounts import a_unit_with_project as a_unit_with_project
 from tests.parts.minio_server import MinioServer, minio_server
 
 OPERATOR = Operator(0, "root")
 FIVE_MIB = b"x" * (5 * 1024 * 1024)
-on_one_database = pytest.mark.parametrize("kind", ["sqlite"])
-"""What the stores do is the same on both; that the rows are right is tested with stores in memory."""
 
 
 @pytest.fixture(scope="module")

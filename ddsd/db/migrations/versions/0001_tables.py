@@ -202,6 +202,8 @@ def upgrade() -> None:
         sa.Column("endpoint", sa.String(length=255), nullable=False),
         sa.Column("public_endpoint", sa.String(length=255), nullable=False),
         sa.Column("region", sa.String(length=64), nullable=False),
+        sa.Column("iam_endpoint", sa.String(length=255), nullable=False),
+        sa.Column("buckets", sa.String(length=63), nullable=False),
         sa.Column("access_key", sa.String(length=128), nullable=False),
         sa.Column("secret", sa.LargeBinary(), nullable=True),
         sa.Column("next_secret", sa.LargeBinary(), nullable=True),

@@ -152,6 +152,7 @@ def credentials(data: wire.SetStoreCredentials) -> Credentials:
         endpoint=data.endpoint,
         public_endpoint=data.public_endpoint,
         region=data.region,
+        iam_endpoint=data.iam_endpoint,
         read_only=read_only,
         wide_upload_keys=data.wide_upload_keys,
     )
