@@ -18,7 +18,7 @@ from ddsd import tls
 from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
-from ddsd.files import grants, reconciliation, removal, store_check
+from ddsd.files import grants, moving, reconciliation, removal, rotation, store_check
 from ddsd.jobs import housekeeping
 from ddsd.jobs.runner import Handler, JobRunner, Pace
 from ddsd.jobs.schedule import Cron, Schedule, ScheduledJob
@@ -64,6 +64,8 @@ _JOBS: Final[Mapping[str, Handler]] = {
     **mailing.HANDLERS,
     **reminders.HANDLERS,
     **removal.HANDLERS,
+    **rotation.HANDLERS,
+    **moving.HANDLERS,
     **reconciliation.HANDLERS,
     **store_check.HANDLERS,
     **usage_jobs.HANDLERS,
@@ -317,13 +319,27 @@ def _stores(settings: Settings, clock: Clock) -> Stores:
 
 def opened(clock: Clock, account: StoreAccount, *, ca_file: Path | None = None) -> ObjectStore:
     """Return the store of a unit's account, not yet started."""
+    address = account.address
+    if address.iam_endpoint:
+        return IamStore(
+            iam_endpoint=address.iam_endpoint,
+            endpoint=address.endpoint,
+            access_key=account.access_key,
+            secret_key=account.secret_key,
+            public_endpoint=address.public_endpoint,
+            region=address.region,
+            buckets=account.buckets,
+            ca_file=ca_file,
+            clock=clock,
+        )
     return S3Store(
-        endpoint=account.address.endpoint,
-        ca_file=ca_file,
+        endpoint=address.endpoint,
         access_key=account.access_key,
         secret_key=account.secret_key,
-        public_endpoint=account.address.public_endpoint,
-        region=account.address.region,
+        public_endpoint=address.public_endpoint,
+        region=address.region,
+        buckets=account.buckets,
+        ca_file=ca_file,
         allow_wide_upload_key=account.wide_upload_keys,
         read_only_key=account.read_only,
         clock=clock,
