@@ -36,6 +36,7 @@ def _lines() -> list[Column[Status]]:
         Column("version", lambda one: one.version),
         Column("facility", lambda one: one.facility),
         Column("public address", lambda one: one.public_url),
+        Column("certificate", _certificate),
         Column("demo", lambda one: one.demo),
         Column("up", lambda one: one.uptime_s, lambda one: str(timedelta(seconds=one.uptime_s))),
         Column("database", _database),
@@ -51,6 +52,18 @@ def _lines() -> list[Column[Status]]:
     ]
 
 
+def _certificate(one: Status) -> str:
+    certificate = one.certificate
+    if certificate is None:
+        return "none: TLS is the reverse proxy's"
+    state = [f"{', '.join(certificate.names)}, until {certificate.expires_at:%Y-%m-%d %H:%M} UTC"]
+    if certificate.warning:
+        state.append(f"RENEW IT: {certificate.warning}")
+    if certificate.problem:
+        state.append(f"A NEWER ONE WAS NOT TAKEN: {certificate.problem}")
+    return "; ".join(state)
+
+
 def _database(one: Status) -> str:
     at, head = one.database.revision, one.database.head
     if at == head:
@@ -59,8 +72,12 @@ def _database(one: Status) -> str:
 
 
 def _store(one: Status) -> str:
+    own = one.store.units_with_their_own
+    others = f", and those of {own} units" if own > 1 else ", and that of a unit" if own else ""
     if one.store.answers:
-        return f"{one.store.kind}, answers"
+        return (
+            f"{one.store.kind}{others}, answers" if not own else f"{one.store.kind}{others}, answer"
+        )
     return f"{one.store.kind}, DOES NOT ANSWER: {one.store.problem}"
 
 

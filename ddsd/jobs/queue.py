@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
@@ -69,6 +69,26 @@ async def enqueue_unless_active(
         return await enqueue(work, kind, subject, run_after=run_after)
     except Busy:
         return None
+
+
+async def enqueue_or_hasten(
+    work: Work, kind: str, subject: str, *, run_after: datetime | None = None
+) -> None:
+    """Add a job like :func:`enqueue`; if the same is queued already for a later moment, let it be this one."""
+    if await enqueue_unless_active(work, kind, subject, run_after=run_after) is None:
+        moment = run_after or work.now
+        await work.session.execute(
+            update(Job)
+            .where(
+                col(Job.kind) == kind,
+                col(Job.subject) == subject,
+                col(Job.state) == JobState.QUEUED,
+                col(Job.run_after) > moment,
+            )
+            .values(run_after=moment)
+            .execution_options(synchronize_session=False)
+        )
+        work.after_commit.append(work.services.wake_jobs)
 
 
 async def listing(

@@ -253,7 +253,7 @@ async def wrote_since(work: Work, kind: str, moment: datetime) -> bool:
 async def nothing_waits_for(work: Work, public_id: str, *, forget_text: bool) -> None:
     """Note that the project is over: its letters need not be delivered for anything any more.
 
-    ``forget_text``: what describes the project is forgotten; of letters that have left, only who got them and when stays.
+    ``forget_text``: what describes the project is forgotten; of letters that left, only who got them and when stays.
     """
     about = update(Mail).where(col(Mail.about) == public_id)
     await work.session.execute(about.values(holds=False))

@@ -17,21 +17,22 @@ from ddsd.db.base import Table
 from ddsd.db.engine import Database
 from ddsd.errors import QuotaExceeded, WrongStatus
 from ddsd.files import grants, intake, removal
-from ddsd.files.registration import NewFile
+from ddsd.files.registration import NewFile, Upload
 from ddsd.files.tables import StoredFile, StoreKey
 from ddsd.jobs import operating
 from ddsd.jobs.tables import Job, JobState
 from ddsd.keys.tables import KeyWrap
 from ddsd.lifecycle import endings, verbs
+from ddsd.projects.admission import Admission
 from ddsd.projects.status import Status, Verb
 from ddsd.projects.tables import Membership, Project
 from ddsd.storage.memory import MemoryStore
 from ddsd.units.tables import Unit
 from ddsd.work import Services, reading, transaction
 from tests.builders import SettableClock, a_project, a_unit, a_user
-from tests.conftest import KINDS
 from tests.files.delivered import a_delivery, add_files, names_in
 from tests.lifecycle.life import a_life, entries, fill, find, member, run_jobs
+from tests.thorough import KINDS
 from tests.usage.test_quota import somebody_waits
 from tests.world import CONTENT, EMAIL, World, file_body
 
@@ -158,8 +159,12 @@ async def test_two_daemons_keep_one_quota_between_them(
 
     async def register(daemon: Services, number: int) -> bool:
         new = NewFile(f"{number}", f"{number}", 70, 70, True, "A" * 32, "B" * 64, "c" * 64)
+
+        async def claim(_: Admission) -> Upload:
+            return Upload(projects[number % 3].id, new, who)
+
         try:
-            await intake.add(daemon, who, projects[number % 3], new)
+            await intake.add(daemon, claim)
         except QuotaExceeded:
             return False
         return True

@@ -9,7 +9,7 @@ import uvicorn
 
 from ddsd import log
 from ddsd.clock import SystemClock
-from ddsd.daemon import BodyLimit
+from ddsd.daemon import guard
 from ddsd.db.engine import Database
 from ddsd.keys.deriver import Deriver
 from ddsd.keys.hierarchy import KdfCost
@@ -18,12 +18,15 @@ from ddsd.log import AsgiApp
 from ddsd.mail.kept import KeptTransport
 from ddsd.planes import public
 from ddsd.reception import Reception
+from ddsd.rim import BodyLimit
 from ddsd.secret import SecretText
 from ddsd.settings import LogFormat, Settings
 from ddsd.storage.memory import MemoryStore
 from ddsd.storage.port import DownloadSigner, ScopedKey
 from ddsd.storage.sigv4 import LinkSigner
+from ddsd.storage.stores import Stores
 from ddsd.work import Services
+from tests.services import SeveralStores, no_users
 
 KEY_FILE = "instance.key"
 
@@ -51,6 +54,7 @@ def make_services(url: str, state_dir: Path, key: InstanceKey) -> Services:
         clock=clock,
         database=Database(url, pool_size=settings.database.pool_size),
         store=SigningStore(clock=clock),
+        stores=Stores(SeveralStores(clock).open, no_users),
         post=KeptTransport(),
         instance_key=key,
         deriver=Deriver(cost),
@@ -63,7 +67,9 @@ def main() -> None:
     url, state_dir, port = sys.argv[1:]
     key = InstanceKey.from_text(SecretText((Path(state_dir) / KEY_FILE).read_text()))
     services = make_services(url, Path(state_dir), key)
-    limited = BodyLimit(public.build(services), services.settings.listen.max_body_mib * 2**20)
+    settings = services.settings
+    guarded = guard(public.build(services), settings)
+    limited = BodyLimit(guarded, settings.listen.max_body_mib * 2**20)
     with (Path(state_dir) / "daemon.log").open("a") as journal:
         log.configure("info", LogFormat.CONSOLE, journal)
         _serve(log.RequestLog(limited, "public"), int(port))
@@ -79,6 +85,7 @@ def _serve(app: AsgiApp, port: int) -> None:
         log_config=None,
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         lifespan="off",
     )
 
