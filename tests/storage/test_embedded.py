@@ -166,7 +166,8 @@ async def test_what_is_put_back_on_the_disk_is_known_at_once_and_served_soon(
         assert await store.stat(BUCKET, "a") is None
         (tmp_path / "backup").rename(objects / "a")
         found = await store.stat(BUCKET, "a")
-        assert found is not None and found.size_bytes == 7
+        assert found is not None
+        assert found.size_bytes == 7
 
         async def served() -> bool:
             with contextlib.suppress(StoreObjectMissing):
