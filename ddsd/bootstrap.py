@@ -247,6 +247,7 @@ def _store(settings: Settings, secrets: Secrets, clock: Clock) -> ObjectStore:
     if section.kind is StoreKind.EMBEDDED:
         return EmbeddedStore(
             directory=settings.store_directory,
+            address=section.address,
             port=section.port,
             public_endpoint=section.public_endpoint or None,
             region=section.region,

@@ -206,6 +206,7 @@ class Store(_Section):
     access_key: str = ""
     secret_key_file: MaybePath = None
     directory: MaybePath = None
+    address: IpAddress = "127.0.0.1"
     port: Port = 0
     allow_wide_upload_keys: bool = False
     read_only_access_key: str = ""
