@@ -67,11 +67,12 @@ def root(
 def serve(config: ConfigOption = None) -> None:
     """Run the daemon until it is told to stop (SIGTERM, or Ctrl-C)."""
     settings = _configured(config)
-    from ddsd import bootstrap, daemon
+    from ddsd import bootstrap, daemon, listeners
+    from ddsd.settings import load
 
     try:
-        daemon.run(bootstrap.build(settings))
-    except daemon.DaemonFailed as wrong:
+        daemon.run(bootstrap.build(settings), reread=lambda: load(config))
+    except listeners.DaemonFailed as wrong:
         _complain(str(wrong))
         raise typer.Exit(FAILED) from wrong
 
@@ -103,7 +104,8 @@ def check_config(
         settings = load(config)
         typer.echo(f"# read: {', '.join(sources(config))}", err=as_json)
         typer.echo(settings.model_dump_json(indent=2) if as_json else _as_lines(settings))
-        bootstrap.check(settings)
+        for warning in bootstrap.check(settings):
+            _complain(warning)
     except ConfigurationError as wrong:
         _complain(wrong.message)
         raise typer.Exit(FAILED) from wrong

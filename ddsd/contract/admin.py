@@ -78,13 +78,29 @@ class QuotaStatus(_Sent):
     used_bytes: int
 
 
+class CertificateStatus(_Sent):
+    """The certificate that the public plane shows.
+
+    ``warning``: it must be renewed soon. ``problem``: why a newer one was not taken. Empty: nothing is wrong.
+    """
+
+    names: list[str]
+    expires_at: datetime
+    warning: str = ""
+    problem: str = ""
+
+
 class Status(_Sent):
-    """How the service is. ``quotas`` are the units over their warning level."""
+    """How the service is. ``quotas`` are the units over their warning level.
+
+    ``certificate`` is null where the daemon itself speaks no TLS.
+    """
 
     version: str
     facility: str
     demo: bool
     public_url: str
+    certificate: CertificateStatus | None = None
     started_at: datetime
     uptime_s: int
     database: DatabaseStatus

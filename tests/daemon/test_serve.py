@@ -18,8 +18,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ddsd.daemon import admin_listener
 from ddsd.errors import ConfigurationError
+from ddsd.listeners import admin_listener
 from ddsd.settings import Listen
 from tests.daemon.process import PATIENCE_S, Daemon, Place, wait_until
 
@@ -234,14 +234,6 @@ def test_a_half_sent_request_does_not_hold_up_the_end(place: Place, start: Start
             public.get("/status")
         daemon.tell(signal.SIGTERM)
         assert daemon.exit_code() == 0
-
-
-def test_a_hangup_changes_nothing(start: Start) -> None:
-    daemon = start().ready()
-    daemon.tell(signal.SIGHUP)
-    wait_until(lambda: bool(daemon.events("daemon.hangup_ignored")), "the hangup is logged")
-    with daemon.public() as public:
-        assert public.get("/status").status_code == 200
 
 
 def test_it_starts_again_after_a_kill(start: Start) -> None:
