@@ -15,7 +15,7 @@ NEED_PYTHON = $(if $(strip $(PYTHON)),,$(error Python 3.11 or newer with venv is
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint types contracts stock-client bench migration lock clean
+.PHONY: help demo test lint types contracts stock-client bench migration bundle lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,7 @@ lint: $(VENV)/.dev ## ruff: rules and format
 
 types: $(VENV)/.dev ## mypy, strict
 	$(BIN)/python -m mypy
+	@MYPYPATH=packaging $(BIN)/python -m mypy packaging/*.py
 
 contracts: $(VENV)/.dev ## who may import whom
 	$(BIN)/lint-imports
@@ -51,6 +52,10 @@ bench: $(VENV)/.dev ## the measurements; ARGS goes to them
 migration: $(VENV)/.dev ## write the database migration NAME from the tables
 	@test -n '$(NAME)' || { echo 'make migration NAME=what_changes' >&2; exit 2; }
 	$(BIN)/python -m ddsd.db.autogenerate '$(NAME)'
+
+bundle: $(VENV)/.runtime ## what is installed without a network, into dist: an archive, and packages for Debian
+	$(BIN)/python packaging/bundle.py dist
+	$(BIN)/python packaging/deb.py dist
 
 lock: ## lock all requirements anew from pyproject.toml; needs uv
 	packaging/lock.sh

@@ -23,6 +23,7 @@ from ddsctl.commands import (
     sessions,
     stats,
     store,
+    store_check,
     unit,
     usage,
     user,
@@ -93,6 +94,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(maintenance.app, name="maintenance")
 app.add_typer(motd.app, name="motd")
 app.add_typer(reminders.app, name="reminders")
+store.app.command("check")(store_check.check)
 app.add_typer(store.app, name="store")
 app.add_typer(db.app, name="db")
 

@@ -27,7 +27,14 @@ _ANSWER_S: Final = 60
 
 
 def path(*parts: str) -> str:
-    """Return a path on the daemon whose parts may contain anything that was typed."""
+    """Return a path on the daemon whose parts may contain anything that was typed.
+
+    Raises:
+        Failure: a part would lead elsewhere.
+    """
+    for part in parts:
+        if "/" in part or part in {"", ".", ".."}:
+            raise Failure(ExitCode.REFUSED_INPUT, f"There is nothing called '{part}'.")
     return "/" + "/".join(quote(part, safe="") for part in parts)
 
 

@@ -168,7 +168,10 @@ def _people(files: int) -> list[Column[ProjectPerson]]:
         if one.last_fetched_at is None:
             return "-"
         last = output.moment(one.last_fetched_at)[:10]
-        return f"{one.files_fetched} of {files}, {sizes.show(one.bytes_fetched)}, {last}"
+        present = (
+            f" of {files}" if one.files_fetched <= files else ""
+        )  # of an ended project none are
+        return f"{one.files_fetched}{present}, {sizes.show(one.bytes_fetched)}, {last}"
 
     return [
         Column("person", lambda one: one.name),

@@ -31,17 +31,24 @@ EXIT_CODES: Final = (
 
 
 OPTIONS: Final = {
+    "access_key": "--access-key",
     "contact_email": "--contact",
     "days_in_available": "--days-available",
     "days_in_expired": "--days-expired",
     "email": "--email",
+    "endpoint": "--endpoint",
     "external_display_name": "--display-name",
     "internal_ref": "--internal-ref",
     "name": "--name",
+    "public_endpoint": "--public-endpoint",
     "public_id": "PUBLIC_ID",
     "quota_bytes": "the quota",
     "quota_enforced": "--enforce",
+    "read_only_access_key": "--read-only-access-key",
+    "read_only_secret_key": "the read-only secret key",
+    "region": "--region",
     "role": "--role",
+    "secret_key": "the secret key",
     "unit": "--unit",
     "username": "USERNAME",
     "warning_level": "--warn-at",
@@ -61,6 +68,13 @@ class Failure(Exception):
 class FailingGroup(TyperGroup):
     """The root of the commands: turns a :class:`Failure` into its message on stderr and its exit code."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse what is no text, before anything is done with it: Python passes such bytes on as surrogates."""
+        for one in args:
+            if not _is_text(one):
+                ctx.fail(f"{one!r} is no text in UTF-8.")
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
@@ -68,6 +82,14 @@ class FailingGroup(TyperGroup):
         except Failure as failure:
             typer.echo(f"ddsctl: {failure.message}", err=True)
             raise typer.Exit(failure.exit_code) from failure
+
+
+def _is_text(argument: str) -> bool:
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def daemon_away(socket: Path) -> Failure:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import grp
 import os
+import ssl
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +18,7 @@ from ddsd import tls
 from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
-from ddsd.files import grants, reconciliation, removal
+from ddsd.files import grants, reconciliation, removal, store_check
 from ddsd.jobs import housekeeping
 from ddsd.jobs.runner import Handler, JobRunner, Pace
 from ddsd.jobs.schedule import Cron, Schedule, ScheduledJob
@@ -42,8 +44,10 @@ from ddsd.settings import (
     read_secrets,
 )
 from ddsd.storage.embedded import EmbeddedStore
-from ddsd.storage.minio import S3Store
+from ddsd.storage.iam import IamStore
+from ddsd.storage.minio import S3Store, make_user
 from ddsd.storage.port import May, ObjectStore, ScopedKey
+from ddsd.storage.stores import StoreAccount, Stores
 from ddsd.usage import handlers as usage_jobs
 from ddsd.users import password_reset
 from ddsd.work import Services
@@ -61,6 +65,7 @@ _JOBS: Final[Mapping[str, Handler]] = {
     **reminders.HANDLERS,
     **removal.HANDLERS,
     **reconciliation.HANDLERS,
+    **store_check.HANDLERS,
     **usage_jobs.HANDLERS,
 }
 _SCHEDULED: Final = (
@@ -107,6 +112,7 @@ def build(settings: Settings, **replacements: Any) -> Services:
     parts: dict[str, Callable[[], object]] = {
         "database": lambda: database(settings, secrets.database_password),
         "store": lambda: _store(settings, secrets, clock),
+        "stores": lambda: Stores(partial(opened, clock, ca_file=settings.store.ca_file), make_user),
         "post": lambda: _post(settings, secrets),
         "instance_key": lambda: _instance_key(settings, secrets.instance_key),
         "deriver": lambda: _deriver(settings.security),
@@ -127,7 +133,13 @@ def check(settings: Settings) -> list[str]:
             directory cannot be used; there is no such admin group. All problems are named at once.
     """
     problems = []
-    for look in (_check_secrets, _check_certificate, _check_state_directory, _check_admin_group):
+    for look in (
+        _check_secrets,
+        _check_certificate,
+        _check_state_directory,
+        _check_admin_group,
+        _check_ca_file,
+    ):
         try:
             look(settings)
         except ConfigurationError as wrong:
@@ -177,6 +189,20 @@ def _check_state_directory(settings: Settings) -> None:
 
 def _check_admin_group(settings: Settings) -> None:
     admin_group_id(settings.listen.admin_group)
+
+
+def _check_ca_file(settings: Settings) -> None:
+    path = settings.store.ca_file
+    if path is None:
+        return
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except ssl.SSLError as wrong:
+        raise ConfigurationError(
+            f"store.ca_file: {path} holds no certificate in PEM; give the CA's own"
+        ) from wrong
+    except OSError as wrong:
+        raise ConfigurationError(f"store.ca_file: {path}: {wrong.strerror}") from wrong
 
 
 def database(settings: Settings, password: SecretText | None = None) -> Database:
@@ -256,6 +282,7 @@ def new_instance_key(path: Path) -> None:
 
 def _store(settings: Settings, secrets: Secrets, clock: Clock) -> ObjectStore:
     section = settings.store
+    _check_ca_file(settings)
     if section.kind is StoreKind.EMBEDDED:
         return EmbeddedStore(
             directory=settings.store_directory,
@@ -265,14 +292,41 @@ def _store(settings: Settings, secrets: Secrets, clock: Clock) -> ObjectStore:
             region=section.region,
             clock=clock,
         )
+    if section.iam_endpoint:
+        return IamStore(
+            iam_endpoint=section.iam_endpoint,
+            endpoint=section.endpoint,
+            access_key=section.access_key,
+            secret_key=secrets.store_secret_key or SecretText(""),
+            public_endpoint=section.public_endpoint or None,
+            region=section.region,
+            ca_file=section.ca_file,
+            clock=clock,
+        )
     return S3Store(
         endpoint=section.endpoint,
         access_key=section.access_key,
         secret_key=secrets.store_secret_key or SecretText(""),
         public_endpoint=section.public_endpoint or None,
         region=section.region,
+        ca_file=section.ca_file,
         allow_wide_upload_key=section.allow_wide_upload_keys,
         read_only_key=_read_only_key(section, secrets),
+        clock=clock,
+    )
+
+
+def opened(clock: Clock, account: StoreAccount, *, ca_file: Path | None = None) -> ObjectStore:
+    """Return the store of a unit's account, not yet started."""
+    return S3Store(
+        endpoint=account.address.endpoint,
+        ca_file=ca_file,
+        access_key=account.access_key,
+        secret_key=account.secret_key,
+        public_endpoint=account.address.public_endpoint,
+        region=account.address.region,
+        allow_wide_upload_key=account.wide_upload_keys,
+        read_only_key=account.read_only,
         clock=clock,
     )
 

@@ -129,6 +129,7 @@ async def _start(
     apps = apps or planes(services, shown)
     with _starting("the object store"):
         stack.push_async_callback(services.store.stop)
+        stack.push_async_callback(services.stores.stop)
         await services.store.start()
     runner = bootstrap.job_runner(services)
     with _starting("the job runner"):

@@ -87,7 +87,9 @@ def _address(text: str) -> Address | None:
         found = ipaddress.ip_address(text)
     except ValueError:
         return None
-    if "%" in text:  # a zone (RFC 4007): it may be any text, and means nothing beyond the host that wrote it
+    if (
+        "%" in text
+    ):  # a zone (RFC 4007): it may be any text, and means nothing beyond the host that wrote it
         return None
     return getattr(found, "ipv4_mapped", None) or found
 

@@ -223,6 +223,8 @@ class Store(_Section):
     endpoint: Url = ""
     public_endpoint: Url = ""
     region: Annotated[str, Field(min_length=1)] = "us-east-1"
+    ca_file: MaybePath = None
+    iam_endpoint: Url = ""
     access_key: str = ""
     secret_key_file: MaybePath = None
     directory: MaybePath = None
@@ -238,10 +240,9 @@ class Store(_Section):
     def _names_its_server(self) -> Self:
         if self.kind is StoreKind.S3:
             _require_set(self, "endpoint", "access_key", because='kind = "s3"')
-        elif self.endpoint:
-            raise ValueError(
-                'endpoint: only used with kind = "s3"; set that, or leave endpoint empty'
-            )
+        elif strays := [key for key in ("endpoint", "iam_endpoint") if getattr(self, key)]:
+            only = 'only used with kind = "s3"; set that, or leave'
+            raise ValueError("\n".join(f"{key}: {only} {key} empty" for key in strays))
         return self
 
 

@@ -20,16 +20,22 @@ from ddsd.keys.instance import InstanceKey
 from ddsd.mail.port import MailTransport
 from ddsd.settings import Settings
 from ddsd.storage.port import ObjectStore
+from ddsd.storage.stores import Stores
 
 
 @dataclass(frozen=True)
 class Services:
-    """What the process has one of. Built in :mod:`ddsd.bootstrap` alone."""
+    """What the process has one of. Built in :mod:`ddsd.bootstrap` alone.
+
+    ``store`` is the configured one, ``stores`` opens those of units; which has a project's objects:
+    :mod:`ddsd.files.stores`.
+    """
 
     settings: Settings
     clock: Clock
     database: Database
     store: ObjectStore
+    stores: Stores
     post: MailTransport
     instance_key: InstanceKey
     deriver: Deriver

@@ -48,6 +48,7 @@ def _lines() -> list[Column[Status]]:
         Column("users", lambda one: one.users),
         Column("projects", lambda one: one.projects),
         Column("quotas", _quotas),
+        Column("deadlines", lambda one: one.held, _held),
     ]
 
 
@@ -71,8 +72,12 @@ def _database(one: Status) -> str:
 
 
 def _store(one: Status) -> str:
+    own = one.store.units_with_their_own
+    others = f", and those of {own} units" if own > 1 else ", and that of a unit" if own else ""
     if one.store.answers:
-        return f"{one.store.kind}, answers"
+        return (
+            f"{one.store.kind}{others}, answers" if not own else f"{one.store.kind}{others}, answer"
+        )
     return f"{one.store.kind}, DOES NOT ANSWER: {one.store.problem}"
 
 
@@ -89,6 +94,12 @@ def _quotas(one: Status) -> str:
         for unit in one.quotas
     )
     return "; ".join(over) or "none over the warning level"
+
+
+def _held(one: Status) -> str:
+    if not one.held:
+        return "none held back"
+    return f"{one.held} HELD BACK, as letters are not delivered: ddsctl lifecycle due"
 
 
 def _counts(by_state: dict[str, int]) -> str:

@@ -1,24 +1,61 @@
-"""``ddsctl store``: the object store."""
+"""``ddsctl store``: the object store, and the accounts that units have at it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ddsctl import output, session
-from ddsctl.output import Column
-from ddsctl.session import AsJson, AsTsv
+from ddsctl import asking, completion, output, session
+from ddsctl.confirm import DryRun, tell_dry_run
+from ddsctl.output import Column, Format
+from ddsctl.session import AsJson, AsTsv, Session
 
 if TYPE_CHECKING:
-    from ddsd.contract.admin import StoreSettings
+    from ddsd.contract.admin import (
+        StoreAccountSet,
+        StorePolicy,
+        StoreSettings,
+        UnitStore,
+    )
 
-app = typer.Typer(help="The object store, as it is configured.", no_args_is_help=True)
+app = typer.Typer(
+    help="The object store, and the accounts that units have at it.", no_args_is_help=True
+)
 
-
-@app.callback()
-def store() -> None:
-    """Keep ``show`` a command of its own while it is the only one."""
+UnitName = Annotated[
+    str,
+    typer.Argument(
+        help="The unit's public ID.", autocompletion=completion.units, show_default=False
+    ),
+]
+SecretFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where the secret key is; -: standard input. If not given, it is asked for.",
+        show_default=False,
+    ),
+]
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of the store, such as https://s3.example.org:9000. If not given: the one the unit uses.",
+        show_default=False,
+    ),
+]
+PublicEndpoint = Annotated[
+    str | None,
+    typer.Option(
+        help="How clients reach the store, if that is another address.", show_default=False
+    ),
+]
+Region = Annotated[
+    str | None,
+    typer.Option(help="The store's region. If not given: as configured.", show_default=False),
+]
 
 
 @app.command()
@@ -33,6 +70,180 @@ def show(ctx: typer.Context, as_json: AsJson = False, as_tsv: AsTsv = False) -> 
     here = session.of(ctx, as_json, as_tsv)
     with Daemon(here.socket) as daemon:
         output.show_record(daemon.get("/store", StoreSettings), _lines(), here.format)
+
+
+@app.command()
+def ls(ctx: typer.Context, as_json: AsJson = False, as_tsv: AsTsv = False) -> None:
+    """List the stores that are used: the configured one, then those of units with an account of their own.
+
+    Example: ddsctl store ls
+    """
+    from ddsctl.client import Daemon
+    from ddsd.contract.admin import UnitStore
+
+    here = session.of(ctx, as_json, as_tsv)
+    with Daemon(here.socket) as daemon:
+        found = daemon.get_list("/stores", UnitStore)
+    output.show_list(found, _columns(), here.format, empty="")
+
+
+@app.command()
+def policy(
+    ctx: typer.Context, unit: UnitName, as_json: AsJson = False, as_tsv: AsTsv = False
+) -> None:
+    """Print the policy that bounds a unit's user at the store, and the commands with which MinIO's mc makes both.
+
+    Nothing is changed. With --json only the policy itself is on standard output, as mc and other tools read it.
+
+    Example: ddsctl store policy genomics
+    """
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import StorePolicy
+
+    here = session.of(ctx, as_json, as_tsv)
+    with Daemon(here.socket) as daemon:
+        told = daemon.get(path("units", unit, "store", "policy"), StorePolicy)
+    typer.echo(json.dumps(told.policy, indent=2))
+    if here.format is not Format.JSON:
+        typer.echo("\n".join(_by_hand(told)), err=True)
+
+
+@app.command("set-credentials")
+def set_credentials(
+    ctx: typer.Context,
+    unit: UnitName,
+    access_key: Annotated[
+        str | None,
+        typer.Option(
+            help="The account's access key (at MinIO: the user's name).", show_default=False
+        ),
+    ] = None,
+    secret_file: SecretFile = None,
+    admin_key: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead: an administrator of a MinIO, who makes the unit's user and policy now. "
+            "The key is used once and kept nowhere.",
+            show_default=False,
+        ),
+    ] = None,
+    endpoint: Endpoint = None,
+    public_endpoint: PublicEndpoint = None,
+    region: Region = None,
+    read_only_access_key: Annotated[
+        str,
+        typer.Option(
+            help="For a store that makes no keys: a key of yours that can only get objects."
+        ),
+    ] = "",
+    read_only_secret_file: Annotated[
+        Path | None, typer.Option(help="Where that key's secret is.", show_default=False)
+    ] = None,
+    allow_wide_upload_keys: Annotated[
+        bool,
+        typer.Option(
+            "--allow-wide-upload-keys",
+            help="For a store that makes no keys: uploaders receive the account itself.",
+        ),
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Give a unit its own account at the store. It is tried out there first, and kept only if it works.
+
+    Transfers that run go on. The secret is sealed in the database and never shown again.
+
+    Example: ddsctl store set-credentials genomics --access-key ddsd-genomics --secret-file genomics.secret
+    """
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import MakeStoreUser, SetStoreCredentials, StoreAccountSet
+
+    here = session.of(ctx, as_json, as_tsv)
+    if (access_key is None) == (admin_key is None):
+        raise typer.BadParameter("Give either --access-key or --admin-key.")
+    wanted: SetStoreCredentials | MakeStoreUser
+    if admin_key is not None:
+        what = "user"
+        wanted = MakeStoreUser(
+            admin_access_key=admin_key,
+            admin_secret_key=asking.secret(
+                f"Secret key of {admin_key}", secret_file, "--secret-file"
+            ),
+            endpoint=endpoint,
+            public_endpoint=public_endpoint,
+            region=region,
+            dry_run=dry_run,
+        )
+    else:
+        what = "credentials"
+        wanted = SetStoreCredentials(
+            access_key=access_key or "",
+            secret_key=asking.secret(f"Secret key of {access_key}", secret_file, "--secret-file"),
+            endpoint=endpoint,
+            public_endpoint=public_endpoint,
+            region=region,
+            read_only_access_key=read_only_access_key,
+            read_only_secret_key=_read_only_secret(read_only_access_key, read_only_secret_file),
+            wide_upload_keys=allow_wide_upload_keys,
+            dry_run=dry_run,
+        )
+    with Daemon(here.socket) as daemon:
+        done = daemon.post(path("units", unit, "store", what), wanted, StoreAccountSet)
+    show_account(done, here)
+
+
+def show_account(done: StoreAccountSet, here: Session) -> None:
+    """Print the account that a unit has now, and what to know of it."""
+    output.show_record(done, _account(), here.format)
+    for warning in done.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
+    tell_dry_run(done.dry_run)
+
+
+def _read_only_secret(access_key: str, file: Path | None) -> str:
+    if not access_key:
+        return ""
+    return asking.secret(f"Secret key of {access_key}", file, "--read-only-secret-file")
+
+
+def _by_hand(told: StorePolicy) -> list[str]:
+    """Return the commands that do by hand what an administrator's key would let the daemon do."""
+    user = shlex.quote(told.user)
+    store = told.endpoint or "https://s3.example.org:9000"
+    return [
+        "",
+        "With MinIO's mc, as an administrator of the store:",
+        f"  ddsctl store policy {shlex.quote(told.unit)} --json > policy.json",
+        f"  mc alias set store {shlex.quote(store)}",
+        f"  mc admin policy create store {user} policy.json",
+        f"  mc admin user add store {user}",
+        f"  mc admin policy attach store {user} --user {user}",
+        "Then tell the daemon:",
+        f"  ddsctl store set-credentials {shlex.quote(told.unit)} --access-key {user}",
+    ]
+
+
+def _columns() -> list[Column[UnitStore]]:
+    return [
+        Column("unit", lambda one: one.unit, lambda one: one.unit or "(configured)"),
+        Column("state", lambda one: one.state),
+        Column("address", lambda one: one.endpoint),
+        Column("address for users", lambda one: one.public_endpoint),
+        Column("access key", lambda one: one.access_key),
+        Column("changed", lambda one: one.changed_at),
+        Column("answers", lambda one: one.answers),
+        Column("problem", lambda one: one.problem),
+    ]
+
+
+def _account() -> list[Column[StoreAccountSet]]:
+    return [
+        Column("unit", lambda one: one.unit),
+        Column("address", lambda one: one.endpoint),
+        Column("address for users", lambda one: one.public_endpoint),
+        Column("access key", lambda one: one.access_key),
+    ]
 
 
 def _lines() -> list[Column[StoreSettings]]:

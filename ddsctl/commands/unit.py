@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ddsctl import output, session, sizes
+from ddsctl import asking, output, session, sizes
 from ddsctl.confirm import DryRun, tell_dry_run
+from ddsctl.failures import Failure
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv
 
 if TYPE_CHECKING:
+    from ddsctl.client import Daemon
     from ddsctl.session import Session
-    from ddsd.contract.admin import Change, QuotaStatus, Unit, UpdateUnit
+    from ddsd.contract.admin import Change, MakeStoreUser, QuotaStatus, Unit, UpdateUnit
 
 app = typer.Typer(help="Units: the facilities that deliver.", no_args_is_help=True)
 
@@ -73,6 +76,21 @@ def create(
             "--enforce/--warn-only", help="Refuse what goes over the quota, or only warn."
         ),
     ] = True,
+    store_admin_key: Annotated[
+        str | None,
+        typer.Option(
+            help="An administrator of the MinIO, who makes the unit's user and policy there. "
+            "The key is used once and kept nowhere. By hand: ddsctl store policy.",
+            show_default=False,
+        ),
+    ] = None,
+    store_admin_secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where that key's secret is; -: standard input. If not given, it is asked for.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     as_tsv: AsTsv = False,
@@ -98,8 +116,11 @@ def create(
         quota_enforced=enforce,
         dry_run=dry_run,
     )
+    administrator = _administrator(store_admin_key, store_admin_secret_file)
     with Daemon(here.socket) as daemon:
         made = daemon.post("/units", wanted, Unit)
+        if administrator is not None and not dry_run:
+            _make_store_user(daemon, made.public_id, administrator)
     output.show_record(made, _lines(), here.format)
     tell_dry_run(dry_run)
     typer.echo(
@@ -107,6 +128,32 @@ def create(
         "--name NAME --email ADDRESS",
         err=True,
     )
+
+
+def _administrator(access_key: str | None, file: Path | None) -> MakeStoreUser | None:
+    from ddsd.contract.admin import MakeStoreUser
+
+    if access_key is None:
+        return None
+    secret = asking.secret(f"Secret key of {access_key}", file, "--store-admin-secret-file")
+    return MakeStoreUser(admin_access_key=access_key, admin_secret_key=secret)
+
+
+def _make_store_user(daemon: Daemon, unit: str, administrator: MakeStoreUser) -> None:
+    from ddsctl.client import path
+    from ddsd.contract.admin import StoreAccountSet
+
+    try:
+        done = daemon.post(path("units", unit, "store", "user"), administrator, StoreAccountSet)
+    except Failure as failure:
+        raise Failure(
+            failure.exit_code,
+            f"the unit {unit} is made, its user at the store is not: {failure.message}\n"
+            f"  Try again: ddsctl store set-credentials {unit} --admin-key {administrator.admin_access_key}",
+        ) from failure
+    for warning in done.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
+    typer.echo(f"At the store it uses the key {done.access_key}, made just now.", err=True)
 
 
 @app.command()

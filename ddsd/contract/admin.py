@@ -9,7 +9,7 @@ from datetime import date, datetime
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from ddsd.contract.words import FindingKind, ProjectVerb, Role
+from ddsd.contract.words import FindingKind, ProjectVerb, Role, Verdict
 
 
 class _Sent(BaseModel):
@@ -41,11 +41,12 @@ class DatabaseStatus(_Sent):
 
 
 class StoreStatus(_Sent):
-    """``problem`` says why the store does not answer; empty when it does."""
+    """``problem`` says why the store, or a unit's own, does not answer; empty when all do."""
 
     kind: str
     answers: bool
     problem: str = ""
+    units_with_their_own: int = 0
 
 
 class StoreSettings(_Sent):
@@ -93,6 +94,7 @@ class CertificateStatus(_Sent):
 class Status(_Sent):
     """How the service is. ``quotas`` are the units over their warning level.
 
+    ``held`` counts the projects whose deadline has passed and whose data waits for letters to be delivered.
     ``certificate`` is null where the daemon itself speaks no TLS.
     """
 
@@ -111,6 +113,7 @@ class Status(_Sent):
     users: int
     projects: int
     quotas: list[QuotaStatus] = []
+    held: int = 0
 
 
 class CreateUnit(_Asked):
@@ -626,6 +629,25 @@ class Compare(_Asked):
     project: str | None = None
 
 
+class CheckStore(_Asked):
+    """Check a unit's store; ``unit`` null: the configured one."""
+
+    unit: str | None = None
+
+
+class StoreCheck(_Sent):
+    """What came of one check. ``meaning``: what it means when it fails; ``remedy``: what to do then."""
+
+    name: str
+    capability: str
+    verdict: Verdict
+    seen: str
+    meaning: str
+    remedy: str
+    seconds: float
+    checked_at: datetime
+
+
 class CleanLost(_Asked):
     """Remove what findings are about, from the one after number ``after`` on; ``project`` null: of all projects."""
 
@@ -687,7 +709,8 @@ class Revision(_Sent):
 class ProjectPerson(_Sent):
     """Somebody who has to do with a project, somebody invited, or a recovery kit (``name``: how its number begins).
 
-    ``opens`` is ``yes`` or why not; ``mend`` is who can do what about it. What was fetched is of the present files.
+    ``opens`` is ``yes`` or why not; ``mend`` is who can do what about it. What was fetched is of the present
+    files; of those there were when the end was begun, if the project has ended.
     """
 
     name: str
@@ -753,3 +776,64 @@ class ProjectDetails(_Sent):
     findings: list[Finding]
     audit: list[AuditEntry]
     advice: list[Advice]
+
+
+class SetStoreCredentials(_Asked):
+    """An account at the store for a unit. Addresses that are null stay as they are; the secrets are never told again.
+
+    ``read_only_access_key`` and ``wide_upload_keys`` are for stores that make no keys for one bucket.
+    """
+
+    access_key: str
+    secret_key: str = Field(repr=False)
+    endpoint: str | None = None
+    public_endpoint: str | None = None
+    region: str | None = None
+    read_only_access_key: str = ""
+    read_only_secret_key: str = Field("", repr=False)
+    wide_upload_keys: bool = False
+    dry_run: bool = False
+
+
+class MakeStoreUser(_Asked):
+    """Let an administrator of the store make the unit's user; the administrator's key is used once and not kept."""
+
+    admin_access_key: str
+    admin_secret_key: str = Field(repr=False)
+    endpoint: str | None = None
+    public_endpoint: str | None = None
+    region: str | None = None
+    dry_run: bool = False
+
+
+class StoreAccountSet(_Sent):
+    """The account a unit has now, or would have, and what the operator should know of it."""
+
+    unit: str
+    endpoint: str
+    public_endpoint: str
+    access_key: str
+    warnings: list[str]
+    dry_run: bool = False
+
+
+class StorePolicy(_Sent):
+    """The store user a unit should have, and the policy that bounds it; ``endpoint`` empty: the embedded store."""
+
+    unit: str
+    user: str
+    endpoint: str
+    policy: dict[str, JsonValue]
+
+
+class UnitStore(_Sent):
+    """A store that is used. ``unit`` is empty for the configured one; ``state`` is current or former."""
+
+    unit: str
+    state: str
+    endpoint: str
+    public_endpoint: str
+    access_key: str
+    changed_at: datetime | None
+    answers: bool
+    problem: str

@@ -23,6 +23,15 @@ class FindingKind(StrEnum):
     BUCKET_OF_NOBODY = "bucket-of-nobody"
 
 
+class Verdict(StrEnum):
+    """What came of one check of a store."""
+
+    PASSED = "passed"
+    WARNING = "warning"
+    FAILED = "failed"
+    NOT_TRIED = "not tried"
+
+
 class Role(StrEnum):
     """What an account is, as an operator writes it."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from functools import partial
@@ -19,9 +20,10 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from ddsd.db.onehop import OneHop
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
@@ -49,6 +51,9 @@ Plain SQLITE_READONLY does: a writer is told so at its BEGIN, so it is a reader 
 
 _POSTGRESQL_AWAY: Final = ("08", "40001", "40P01", "53", "55P03", "57", "58", "XX")
 """The same as SQLSTATEs and classes of them (PostgreSQL 15, appendix A)."""
+
+_ASK_AFTER_S: Final = 10.0
+"""How long a connection to PostgreSQL may have been idle without being asked whether it is still there."""
 
 _log = structlog.get_logger()
 
@@ -267,11 +272,34 @@ def _postgresql_engines(address: URL, pool_size: int) -> tuple[AsyncEngine, Asyn
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=20,
-        pool_pre_ping=True,
         hide_parameters=True,
     )
+    event.listen(engine.sync_engine, "checkin", _remember_idle)
+    event.listen(engine.sync_engine, "checkout", _check_still_there)
     reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     return engine, reader
+
+
+def _remember_idle(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["idle_since"] = time.monotonic()
+
+
+def _check_still_there(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """Have the pool replace its connections if this one is closed.
+
+    The driver knows when the server has closed it. Only what lies in between loses a connection without a word, and
+    only one that has been quiet for long: then it is asked. SQLAlchemy would ask at each use, in three round trips.
+    """
+    idle_since = record.info.get("idle_since")
+    if idle_since is None:  # it is new
+        return
+    try:
+        if time.monotonic() - idle_since > _ASK_AFTER_S:
+            connection.ping()
+    except (connection.dbapi.Error, OSError) as wrong:
+        raise InvalidatePoolError from wrong
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError
 
 
 def _sqlite_engines(

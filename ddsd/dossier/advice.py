@@ -84,6 +84,8 @@ def _about_people(everybody: Sequence[Person], public_id: str) -> Iterator[Advic
 
 
 def _about_letters(dossier: Dossier) -> Iterator[Advice]:
+    if dossier.over:  # nothing hangs on them any more
+        return
     for one in dossier.letters:
         if one.state is MailState.FAILED:
             job = dossier.letter_jobs.get(one.id)

@@ -5,16 +5,17 @@ That somebody can open it is told by their wrap being there: nothing is opened t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import exists, func, or_, select, union
+from sqlalchemy import exists, or_, select, union
 
 from ddsd.access import Role
-from ddsd.files.tables import Download, StoredFile
+from ddsd.files import downloads
+from ddsd.files.downloads import Fetched
 from ddsd.keys.tables import KeyWrap, RecoveryKit
 from ddsd.projects.status import FINAL
 from ddsd.projects.tables import Membership, Project
@@ -47,13 +48,7 @@ class Access(StrEnum):
     OVER = "keys removed"
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """How much of a project's present files somebody has reported as fetched; sizes are of the originals."""
-
-    files: int = 0
-    size_bytes: int = 0
-    last_at: datetime | None = None
+_NOTHING: Final = Fetched()
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class Person:
     email: str
     capacity: Capacity
     access: Access
-    fetched: Fetched = Fetched()
+    fetched: Fetched = _NOTHING
     mend: str = ""
 
 
@@ -93,7 +88,7 @@ async def people_of(work: Work, project: Project) -> list[Person]:
 
 async def _accounts(work: Work, project: Project) -> list[Person]:
     users, emails, members = User.columns(), UserEmail.columns(), Membership.columns()
-    wraps, fetched = KeyWrap.columns(), await _fetched(work, project.id)
+    wraps, fetched = KeyWrap.columns(), await downloads.fetched(work, project.id)
     concerned = union(
         select(users.id).where(users.unit_id == project.unit_id),
         select(members.user_id).where(members.project_id == project.id),
@@ -187,22 +182,6 @@ async def _kits(work: Work, project: Project) -> list[Person]:
         )
         for uid, held in rows
     ]
-
-
-async def _fetched(work: Work, project_id: int) -> Mapping[int, Fetched]:
-    files, downloads = StoredFile.columns(), Download.columns()
-    rows = await work.session.execute(
-        select(
-            downloads.user_id,
-            func.count(),
-            func.sum(files.size_original),
-            func.max(downloads.at),
-        )
-        .join(StoredFile, files.id == downloads.file_id)
-        .where(files.project_id == project_id)
-        .group_by(downloads.user_id)
-    )
-    return {int(who): Fetched(int(n), int(size), last) for who, n, size, last in rows}
 
 
 def _mend(one: Person, everybody: Sequence[Person], public_id: str) -> str:

@@ -6,19 +6,33 @@ a file after it has arrived and before it is decrypted (wire contract, section 4
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Select, delete, func, insert, literal, select, update
 
 from ddsd.access import Action, require_member
 from ddsd.db.statements import insert_into
+from ddsd.db.types import UtcDateTime
 from ddsd.errors import NotFound
-from ddsd.files.tables import Download, StoredFile
+from ddsd.files.tables import Download, DownloadSum, StoredFile
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Membership, Project
 from ddsd.users.tables import User, UserEmail
 from ddsd.work import Work
+
+KEEP_SUMS: Final = timedelta(days=366)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """How much of a project somebody has reported as fetched; sizes are of the originals."""
+
+    files: int = 0
+    size_bytes: int = 0
+    last_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,51 @@ async def note(work: Work, project: Project, name: str) -> None:
 async def forget(work: Work, file_id: int) -> None:
     """Count a file as fetched by nobody: it has new content."""
     await work.session.execute(delete(Download).where(Download.columns().file_id == file_id))
+
+
+async def keep_sums(work: Work, project: Project) -> None:
+    """Write down what each has fetched by now, as the project's files are about to go; that is kept for a year."""
+    counts = _counts(project.id).add_columns(
+        func.min(Download.columns().at), literal(project.id), literal(work.now, UtcDateTime)
+    )
+    columns = ("user_id", "files", "size_bytes", "last_at", "first_at", "project_id", "kept_at")
+    await work.session.execute(insert(DownloadSum).from_select(columns, counts))
+
+
+async def fetched(work: Work, project_id: int) -> Mapping[int, Fetched]:
+    """Return what each has fetched of a project's files, by the account's number; once they go, what was kept of it."""
+    sums = DownloadSum.columns()
+    now = await work.session.execute(_counts(project_id))
+    kept = await work.session.execute(
+        select(sums.user_id, sums.files, sums.size_bytes, sums.last_at).where(
+            sums.project_id == project_id
+        )
+    )
+    return {
+        int(who): Fetched(int(files), int(size), last) for who, files, size, last in (*now, *kept)
+    }
+
+
+async def forget_old(work: Work) -> None:
+    """Forget what was kept of projects that ended more than :data:`KEEP_SUMS` ago."""
+    await work.session.execute(
+        delete(DownloadSum).where(DownloadSum.columns().kept_at < work.now - KEEP_SUMS)
+    )
+
+
+def _counts(project_id: int) -> Select[int, int, int, datetime]:
+    files, downloads = StoredFile.columns(), Download.columns()
+    return (
+        select(
+            downloads.user_id,
+            func.count(),
+            func.sum(files.size_original),
+            func.max(downloads.at),
+        )
+        .join(StoredFile, files.id == downloads.file_id)
+        .where(files.project_id == project_id)
+        .group_by(downloads.user_id)
+    )
 
 
 async def researchers(work: Work, project_id: int) -> Sequence[Researcher]:

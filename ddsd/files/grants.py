@@ -6,17 +6,20 @@ Nothing here holds a transaction while it talks to the store. Secrets of keys ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, and_, delete, or_, select
 
-from ddsd.access import Actor
-from ddsd.errors import WrongStatus
+from ddsd.access import Actor, System
+from ddsd.errors import Busy, StoreRefused, WrongStatus
+from ddsd.files import stores
+from ddsd.files.stores import Place
 from ddsd.files.tables import StoreKey, StoreKeyUse
 from ddsd.jobs import queue
-from ddsd.projects.status import Status
+from ddsd.projects.status import FINAL, Status
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
 from ddsd.storage.port import May, ScopedKey
@@ -48,17 +51,19 @@ async def grant_upload(services: Services, actor: Actor, project: Project) -> Up
         StoreUnavailable: the store is away.
         StoreRefused: the store cannot make such keys; the message is for the operator.
         WrongStatus: the project left In Progress while the key was made.
+        Busy: the last of the project's data is being moved to another store.
     """
     lifetime = timedelta(hours=services.settings.store.upload_key_hours)
-    key = await _kept(services, actor, StoreKeyUse.UPLOAD, project.bucket)
+    place = await stores.place_of(services, project)
+    key = await _kept(services, actor, place, StoreKeyUse.UPLOAD, project.bucket)
     now = services.clock.now()
     if key is None or (key.expires_at and key.expires_at - now < lifetime / 2):
-        await services.store.ensure_bucket(project.bucket)
-        key = await services.store.issue_upload_key(project.bucket, lifetime)
-        if key.may is May.UPLOAD:  # a wider one is the operator's own: neither kept nor withdrawn
-            await _keep_for_uploads(services, actor, project, key)
+        await _require_still(services, actor, project)
+        await place.store.ensure_bucket(project.bucket)
+        key = await place.store.issue_upload_key(project.bucket, lifetime)
+        await _keep_for_uploads(services, actor, project, place, key)
     return UploadGrant(
-        endpoint=services.store.public_endpoint,
+        endpoint=place.store.public_endpoint,
         bucket=project.bucket,
         access_key=key.access_key,
         secret_key=key.secret_key,
@@ -72,15 +77,61 @@ async def withdraw_uploads(work: Work, project: Project) -> None:
     gone = await work.session.execute(
         delete(StoreKey)
         .where(table.use == StoreKeyUse.UPLOAD, table.bucket == project.bucket)
-        .returning(table.access_key)
+        .returning(table.access_key, table.store_id)
     )
-    for (access_key,) in gone.all():
-        await queue.enqueue_unless_active(work, REVOKE_STORE_KEY, str(access_key))
+    for access_key, store_id in gone.all():
+        await queue.enqueue_or_hasten(work, REVOKE_STORE_KEY, _subject(access_key, store_id))
 
 
-async def revoke_store_key(services: Services, access_key: str) -> None:
-    """Make a key worthless at the store (a job; doing it twice is fine)."""
-    await services.store.revoke_key(access_key)
+async def revoke_store_key(services: Services, subject: str) -> None:
+    """Make a key worthless at its store (a job; doing it twice is fine).
+
+    ``subject`` is the key's id and, where a unit's account made it, that account's number.
+    """
+    access_key, _, number = subject.partition(" ")
+    place = await stores.numbered(services, int(number) if number else None)
+    if place is not None:
+        await place.store.revoke_key(access_key)
+    async with transaction(services, System()) as work:
+        await work.session.execute(
+            delete(StoreKey).where(StoreKey.columns().access_key == access_key)
+        )
+
+
+async def retire(work: Work, unit_id: int, store_id: int | None, *, at_once: bool = False) -> int:
+    """Hand out no more the keys that an account made for a unit; return how many that were.
+
+    Links stay good as long as they were signed for, then their key is withdrawn. Upload keys stay good until their
+    project is released or they expire. The configured account's key for links is every unit's, and stays.
+
+    Args:
+        work: the transaction.
+        unit_id: the unit.
+        store_id: the account, ``None`` the configured one.
+        at_once: have all of them made worthless now, also those retired before.
+    """
+    table = StoreKey.columns()
+    buckets = select(Project.columns().bucket).where(Project.columns().unit_id == unit_id)
+    whose = table.bucket.in_(buckets)
+    if store_id is not None:
+        whose = or_(whose, table.use == StoreKeyUse.DOWNLOAD)
+    return await _retire(
+        work, and_(table.store_id.is_not_distinct_from(store_id), whose), at_once=at_once
+    )
+
+
+async def _retire(work: Work, which: ColumnElement[bool], *, at_once: bool) -> int:
+    found = (await work.session.scalars(select(StoreKey).where(which))).all()
+    fresh = [key for key in found if key.retired_at is None]
+    for key in fresh:
+        key.retired_at = work.now
+    lifetime = timedelta(hours=work.services.settings.store.download_url_hours)
+    for key in found if at_once else fresh:
+        over = work.now if at_once else key.expires_at or work.now + lifetime
+        await queue.enqueue_or_hasten(
+            work, REVOKE_STORE_KEY, _subject(key.access_key, key.store_id), run_after=over
+        )
+    return len(fresh)
 
 
 async def download_links(
@@ -96,13 +147,14 @@ async def download_links(
         StoreUnavailable: the signing key has yet to be made, and the store is away.
     """
     expires = _link_lifetime(services, project)
-    key = await _kept(services, actor, StoreKeyUse.DOWNLOAD, "")
+    place = await stores.place_of(services, project)
+    key = await _kept(services, actor, place, StoreKeyUse.DOWNLOAD, "")
     if key is None:
-        key = await services.store.issue_download_key()
-        if _is_ours(services, key):
+        key = await place.store.issue_download_key()
+        if key.access_key not in place.operators_keys:
             async with transaction(services, actor) as work:
-                _keep(work, StoreKeyUse.DOWNLOAD, "", key)
-    signer = services.store.download_signer(key)
+                _keep(work, place, StoreKeyUse.DOWNLOAD, "", key)
+    signer = place.store.download_signer(key)
     now = services.clock.now()
     bucket = project.bucket
     return lambda object_key: signer.sign(bucket, object_key, now=now, expires=expires)
@@ -113,8 +165,9 @@ async def sizes_in_store(
 ) -> Mapping[str, int | None]:
     """Return the stored bytes of each object, or ``None`` where the store has none."""
     sizes: dict[str, int | None] = {}
+    store = await stores.of(services, project)
     for key in keys:
-        found = await services.store.stat(project.bucket, key)
+        found = await store.stat(project.bucket, key)
         sizes[key] = None if found is None else found.size_bytes
     return sizes
 
@@ -132,7 +185,7 @@ def _link_lifetime(services: Services, project: Project) -> timedelta:
 
 
 async def _kept(
-    services: Services, actor: Actor, use: StoreKeyUse, bucket: str
+    services: Services, actor: Actor, place: Place, use: StoreKeyUse, bucket: str
 ) -> ScopedKey | None:
     table = StoreKey.columns()
     async with reading(services, actor) as work:
@@ -141,7 +194,9 @@ async def _kept(
             .where(
                 table.use == use,
                 table.bucket == bucket,
-                table.store == services.settings.store_identity,
+                table.store == place.identity,
+                table.store_id.is_not_distinct_from(place.store_id),
+                table.retired_at.is_(None),
             )
             .order_by(table.id.desc())
             .limit(1)
@@ -159,38 +214,58 @@ async def _kept(
     )
 
 
+async def _require_still(services: Services, actor: Actor, project: Project) -> None:
+    async with reading(services, actor) as work:
+        _refuse_moving(await work.session.get_one(Project, project.id))
+
+
+def _refuse_moving(project: Project) -> None:
+    if project.moving:
+        raise Busy(
+            f"The data of the project '{project.public_id}' is being moved to another store. "
+            "Please try again in a few minutes."
+        )
+
+
 async def _keep_for_uploads(
-    services: Services, actor: Actor, project: Project, key: ScopedKey
+    services: Services, actor: Actor, project: Project, place: Place, key: ScopedKey
 ) -> None:
-    """Keep the key; if the project was released while it was made, withdraw it instead."""
+    """Keep the key; if the project was released, ended or moved while it was made, withdraw it instead."""
     table = Project.columns()
     async with transaction(services, actor) as work:
         found = await work.session.execute(
-            select(table.status)
-            .where(table.id == project.id, table.ending.is_(None))
+            select(Project)
+            .where(table.id == project.id)
             .with_for_update()
+            .execution_options(populate_existing=True)
         )
-        in_progress = found.scalar_one_or_none() is Status.IN_PROGRESS
-        if in_progress and _is_ours(services, key):
-            _keep(work, StoreKeyUse.UPLOAD, project.bucket, key)
-        elif not in_progress:
-            await queue.enqueue_unless_active(work, REVOKE_STORE_KEY, key.access_key)
+        now = found.scalar_one()
+        in_progress = now.status is Status.IN_PROGRESS and now.ending is None
+        stays = not now.moving and now.store_id == place.store_id
+        # A wider one is the operator's own: neither kept nor withdrawn.
+        ours = key.may is May.UPLOAD and key.access_key not in place.operators_keys
+        if in_progress and stays and ours:
+            _keep(work, place, StoreKeyUse.UPLOAD, project.bucket, key)
+        elif ours:
+            subject = _subject(key.access_key, place.store_id)
+            await queue.enqueue_unless_active(work, REVOKE_STORE_KEY, subject)
+    if now.ending is not None or now.status in FINAL:
+        # Its bucket may have been removed before ours was made. One that still holds objects is not ours.
+        with suppress(StoreRefused):
+            await place.store.remove_bucket(now.bucket)
     if not in_progress:
         raise WrongStatus("Project not in right status to upload/modify files.")
+    if not stays:
+        raise Busy("The project's store was changed just now. Please try again.")
 
 
-def _is_ours(services: Services, key: ScopedKey) -> bool:
-    """Say whether the key was made by this service, and not by the operator in the configuration."""
-    section = services.settings.store
-    return key.access_key not in {section.access_key, section.read_only_access_key}
-
-
-def _keep(work: Work, use: StoreKeyUse, bucket: str, key: ScopedKey) -> None:
+def _keep(work: Work, place: Place, use: StoreKeyUse, bucket: str, key: ScopedKey) -> None:
     sealed = work.services.instance_key.seal(key.secret_key.reveal(), _purpose(key.access_key))
     work.session.add(
         StoreKey(
             use=use,
-            store=work.services.settings.store_identity,
+            store=place.identity,
+            store_id=place.store_id,
             bucket=bucket,
             access_key=key.access_key,
             secret=sealed,
@@ -198,6 +273,10 @@ def _keep(work: Work, use: StoreKeyUse, bucket: str, key: ScopedKey) -> None:
             expires_at=key.expires_at,
         )
     )
+
+
+def _subject(access_key: str, store_id: int | None) -> str:
+    return access_key if store_id is None else f"{access_key} {store_id}"
 
 
 async def forget_expired(work: Work) -> None:

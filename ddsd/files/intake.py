@@ -9,20 +9,27 @@ ordinary disk. One by one (SQLite has one writer, PostgreSQL one lock per projec
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from ddsd.access import Action, Member, System, require
+from sqlalchemy.exc import SQLAlchemyError
+
+from ddsd.access import Action, Nobody, System, require
 from ddsd.db.engine import Database
-from ddsd.errors import DdsError
 from ddsd.files import registration
-from ddsd.files.registration import NewFile, Upload
+from ddsd.files.registration import Upload
 from ddsd.projects import quota
-from ddsd.projects.tables import Project
-from ddsd.work import Services, transaction
+from ddsd.projects.admission import Admission
+from ddsd.work import Services, Work, transaction
+
+Claim = Callable[[Admission], Awaitable[Upload]]
+"""Finds out, in the transaction that is to hold the file, who registers it and where; raises if they may not.
+
+It only reads: what it raises concerns this file alone."""
 
 _MOST_TOGETHER: Final = 100
 _FOR_OTHERS_S: Final = 0.005
@@ -30,8 +37,8 @@ _FOR_OTHERS_S: Final = 0.005
 
 @dataclass(frozen=True)
 class _Waiting:
-    upload: Upload
-    verdict: asyncio.Future[DdsError | None]
+    claim: Claim
+    verdict: asyncio.Future[Upload | Exception]
 
 
 @dataclass
@@ -39,48 +46,60 @@ class _Queue:
     waiting: list[_Waiting] = field(default_factory=list)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     taken_last: int = 0
+    all_back: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def join(self, one: _Waiting) -> None:
+        """Wait to be taken."""
+        self.waiting.append(one)
+        if len(self.waiting) >= self.taken_last:
+            self.all_back.set()
 
     async def take(self) -> list[_Waiting]:
         """Take who waits, and those who were answered together a moment ago: they are about to come back."""
-        if self.taken_last > 1 and len(self.waiting) < self.taken_last:
-            await asyncio.sleep(_FOR_OTHERS_S)
+        if self.taken_last > 1:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.all_back.wait(), _FOR_OTHERS_S)
         together = self.waiting[:_MOST_TOGETHER]
         del self.waiting[:_MOST_TOGETHER]
         self.taken_last = len(together)
+        if len(self.waiting) < self.taken_last:
+            self.all_back.clear()
         return together
 
 
 _QUEUES: Final[WeakKeyDictionary[Database, _Queue]] = WeakKeyDictionary()
 
 
-async def add(services: Services, member: Member, project: Project, new: NewFile) -> None:
+async def add(services: Services, claim: Claim) -> Upload:
     """Register a file, in a transaction of its own or together with others; it is durable on return.
-
-    That the project is the member's is checked by the caller, before; its status is checked again.
 
     Raises:
         Forbidden: the member may not upload.
         WrongStatus, AlreadyExists, Conflict, QuotaExceeded, InvalidInput: see :func:`ddsd.files.registration.add`.
         DatabaseUnavailable: the database is away.
+        Exception: what the claim raises.
     """
-    require(member, Action.UPLOAD)
     queue = _QUEUES.setdefault(services.database, _Queue())
-    verdict: asyncio.Future[DdsError | None] = asyncio.get_running_loop().create_future()
-    queue.waiting.append(_Waiting(Upload(project.id, new, member), verdict))
+    one = _Waiting(claim, asyncio.get_running_loop().create_future())
+    queue.join(one)
     async with queue.turn:
-        if not verdict.done():
+        if not one.verdict.done():
             together = await queue.take()
             # Whoever waits here may be cancelled; what is done for the others goes on.
             await asyncio.shield(_commit(services, together))
-    refusal = await verdict
-    if refusal is not None:
-        raise refusal
+    verdict = await one.verdict
+    if isinstance(verdict, Exception):
+        raise verdict
+    return verdict
 
 
 async def _commit(services: Services, together: Sequence[_Waiting]) -> None:
     """Register all of them in one transaction, then tell each; if it fails, it fails for all."""
     try:
-        refusals = await _register(services, [one.upload for one in together])
+        async with transaction(services, System()) as work:
+            admission = Admission(work)
+            verdicts = [await _hear(one.claim, admission) for one in together]
+            await _register(work, verdicts)
     except BaseException as wrong:
         for one in together:
             if not one.verdict.done():
@@ -89,19 +108,37 @@ async def _commit(services: Services, together: Sequence[_Waiting]) -> None:
         if not isinstance(wrong, Exception):
             raise
         return
-    for one, refusal in zip(together, refusals, strict=True):
+    for one, verdict in zip(together, verdicts, strict=True):
         if not one.verdict.done():
-            one.verdict.set_result(refusal)
+            one.verdict.set_result(verdict)
 
 
-async def _register(services: Services, uploads: Sequence[Upload]) -> list[DdsError | None]:
-    """Go through the projects in the order of their ids, so that no two daemons wait for each other."""
-    refusals: dict[int, DdsError | None] = {}
-    numbered = sorted(enumerate(uploads), key=lambda one: one[1].project_id)
-    async with transaction(services, System()) as work:
-        await quota.hold(work, [one.member.unit_id for one in uploads if one.member is not None])
-        for project_id, group in groupby(numbered, key=lambda one: one[1].project_id):
-            numbers, members = zip(*group, strict=True)
-            verdicts = await registration.add_all(work, project_id, members)
-            refusals.update(zip(numbers, verdicts, strict=True))
-    return [refusals[number] for number in range(len(uploads))]
+async def _hear(claim: Claim, admission: Admission) -> Upload | Exception:
+    """Return what is to be registered, or why not; only a fault of the database concerns the others, too."""
+    try:
+        upload = await claim(admission)
+        require(upload.member or Nobody(), Action.UPLOAD)
+    except SQLAlchemyError:
+        raise
+    except Exception as wrong:  # noqa: BLE001 - a fault in one claim is told to that one alone
+        return wrong
+    return upload
+
+
+async def _register(work: Work, verdicts: list[Upload | Exception]) -> None:
+    """Register the uploads; put in place of each that is refused why.
+
+    The projects' turns come in the order of their ids, so that no two daemons wait for each other.
+    """
+    wanted = [(at, one) for at, one in enumerate(verdicts) if isinstance(one, Upload)]
+    await quota.hold(work, [one.member.unit_id for _, one in wanted if one.member is not None])
+    for project_id, group in groupby(sorted(wanted, key=_project), key=_project):
+        places, uploads = zip(*group, strict=True)
+        refusals = await registration.add_all(work, project_id, uploads)
+        for at, refusal in zip(places, refusals, strict=True):
+            if refusal is not None:
+                verdicts[at] = refusal
+
+
+def _project(numbered: tuple[int, Upload]) -> int:
+    return numbered[1].project_id

@@ -6,6 +6,7 @@ Invariant: nothing is removed on the word of an old comparison; each finding is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -14,11 +15,12 @@ from sqlalchemy import delete, exists, select
 
 from ddsd.access import Action, Actor, require
 from ddsd.audit import trail
-from ddsd.errors import Conflict, NotFound
-from ddsd.files import reconciliation, removal
+from ddsd.errors import Conflict, NotFound, StoreRefused
+from ddsd.files import reconciliation, removal, stores
 from ddsd.files.reconciliation import has_data, named_by_us, require_project
 from ddsd.files.tables import Finding, FindingKind
 from ddsd.projects.tables import Project
+from ddsd.storage.port import ObjectStore
 from ddsd.work import Services, Work, reading, transaction
 
 REMOVABLE: Final = frozenset(
@@ -94,12 +96,12 @@ async def make_buckets(
     require(actor, Action.OPERATE)
     async with reading(services, actor) as work:
         projects = await _with_buckets(work, public_id)
-    there = frozenset(await services.store.list_buckets())
-    missing = [one for one in projects if one.bucket not in there]
+    missing = [one for one in projects if not await _has_bucket(services, one)]
     if dry_run:
         return [one.public_id for one in missing]
     for project in missing:
-        await services.store.ensure_bucket(project.bucket)
+        store = await stores.of(services, project)
+        await store.ensure_bucket(project.bucket)
         async with transaction(services, actor) as work:
             trail.record(work, "store.make_bucket", project.public_id, bucket=project.bucket)
             await _forget(work, project.bucket, FindingKind.MISSING_BUCKET)
@@ -116,13 +118,13 @@ async def remove_bucket_of_nobody(services: Services, actor: Actor, bucket: str)
         StoreUnavailable, StoreRefused: the store is away, or refuses.
     """
     require(actor, Action.OPERATE)
-    await _require_nobodys(services, actor, bucket)
-    keys = await removal.some_keys(services, bucket, removal.MOST_AT_ONCE)
-    stayed = await services.store.remove_objects(bucket, keys)
+    store = await _require_nobodys(services, actor, bucket)
+    keys = await removal.some_keys(store, bucket, removal.MOST_AT_ONCE)
+    stayed = await store.remove_objects(bucket, keys)
     if keys and len(stayed) == len(keys):
         raise Conflict(f"The store keeps what the bucket {bucket} holds: {stayed[0].reason}")
     if not keys:
-        await services.store.remove_bucket(bucket)
+        await store.remove_bucket(bucket)
     async with transaction(services, actor) as work:
         trail.record(work, "store.remove_bucket", bucket, objects=len(keys), over=not keys)
         if not keys:
@@ -173,10 +175,11 @@ async def _abort(services: Services, project: Project, uploads: Sequence[Finding
         return 0
     before = services.clock.now() - reconciliation.STALE_AFTER
     asked = {(one.key, one.upload_id) for one in uploads}
-    stale = await removal.open_uploads(services, project.bucket, before, removal.MOST_AT_ONCE)
+    store = await stores.of(services, project)
+    stale = await removal.open_uploads(store, project.bucket, before, removal.MOST_AT_ONCE)
     wanted = [one for one in stale if (one.key, one.upload_id) in asked]
     for upload in wanted:
-        await services.store.abort_upload(project.bucket, upload)
+        await store.abort_upload(project.bucket, upload)
     return len(wanted)
 
 
@@ -192,7 +195,13 @@ async def _with_buckets(work: Work, public_id: str | None) -> Sequence[Project]:
     return found
 
 
-async def _require_nobodys(services: Services, actor: Actor, bucket: str) -> None:
+async def _has_bucket(services: Services, project: Project) -> bool:
+    store = await stores.of(services, project)
+    return await store.bucket_exists(project.bucket)
+
+
+async def _require_nobodys(services: Services, actor: Actor, bucket: str) -> ObjectStore:
+    """Return the store that has the bucket, if no project has."""
     async with reading(services, actor) as work:
         used = await work.session.scalar(
             select(exists().where(Project.columns().bucket == bucket, has_data()))
@@ -201,8 +210,11 @@ async def _require_nobodys(services: Services, actor: Actor, bucket: str) -> Non
         raise Conflict(f"A project has the bucket {bucket}.")
     if not named_by_us(bucket):
         raise Conflict(f"The bucket {bucket} has no name that this service gives: it is another's.")
-    if not await services.store.bucket_exists(bucket):
-        raise NotFound(f"The store has no bucket {bucket}.")
+    async for place in stores.in_use(services):
+        with suppress(StoreRefused):  # a unit's own account may not even look
+            if await place.store.bucket_exists(bucket):
+                return place.store
+    raise NotFound(f"The store has no bucket {bucket}.")
 
 
 async def _forget(work: Work, bucket: str, kind: FindingKind) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -22,7 +22,7 @@ from ddsd.access import Action, System, require
 from ddsd.audit import trail
 from ddsd.db.statements import insert_into
 from ddsd.errors import Busy, NotFound, StoreObjectMissing, StoreRefused
-from ddsd.files import removal
+from ddsd.files import removal, stores
 from ddsd.files.tables import Finding, FindingKind, StoredFile
 from ddsd.jobs import progress, queue
 from ddsd.jobs.runner import Handler
@@ -163,8 +163,8 @@ async def abort_stale_uploads(services: Services, _subject: str) -> None:
     for done, project in enumerate(wanted):
         total = len(wanted)
         await progress.report(services, ABORT_STALE_UPLOADS, EVERYTHING, done=done + 1, total=total)
-        aborted = 0
-        while count := await removal.abort_uploads(services, project.bucket, before):
+        aborted, store = 0, await stores.of(services, project)
+        while count := await removal.abort_uploads(store, project.bucket, before):
             aborted += count
         if aborted:
             async with transaction(services, System()) as work:
@@ -208,19 +208,21 @@ async def confirmed(
     asked = {one.key: one for one in findings}
     rows = await _rows_now(services, project, list(asked))
     still = []
+    store = await stores.of(services, project)
     for key, finding in asked.items():
-        stored = await services.store.stat(project.bucket, key)
+        stored = await store.stat(project.bucket, key)
         if _kind(services, project, rows.get(key), stored) is finding.kind:
             still.append(finding)
     return still
 
 
 async def _buckets(services: Services) -> Sequence[str]:
-    """Return the store's buckets; none where our key may not list them."""
-    try:
-        return await services.store.list_buckets()
-    except StoreRefused:
-        return ()
+    """Return the buckets of all stores; none where our key may not list them."""
+    found: set[str] = set()
+    async for place in stores.in_use(services):
+        with suppress(StoreRefused):
+            found.update(await place.store.list_buckets())
+    return sorted(found)
 
 
 async def _with_data(services: Services, subject: str) -> Sequence[Project]:
@@ -253,7 +255,8 @@ async def _compare_contents(services: Services, project: Project, began: datetim
 
 async def _differences(services: Services, project: Project) -> AsyncGenerator[_Difference, None]:
     """Merge the listing of the bucket with the files' rows; yield each key in which they differ."""
-    rows, objects = _rows(services, project), services.store.list_objects(project.bucket)
+    store = await stores.of(services, project)
+    rows, objects = _rows(services, project), store.list_objects(project.bucket)
     stored, row = await anext(objects, None), await anext(rows, None)
     while row is not None or stored is not None:
         if row is not None and (stored is None or row.key < stored.key):
@@ -294,11 +297,12 @@ async def _write_down(
     if not seen:
         return
     rows = await _rows_now(services, project, [one.key for one in seen])
+    store = await stores.of(services, project)
     findings = []
     for one in seen:
         row = rows.get(one.key)
         # What was listed without a row is still there, or is removed by somebody who knows.
-        stored = one.stored if row is None else await services.store.stat(project.bucket, one.key)
+        stored = one.stored if row is None else await store.stat(project.bucket, one.key)
         kind = _kind(services, project, row, stored)
         if kind is not None:
             findings.append(_finding(project, kind, one.key, row, stored))
@@ -352,7 +356,8 @@ def _finding(
 
 async def _find_leftover_uploads(services: Services, project: Project, began: datetime) -> None:
     before = services.clock.now() - STALE_AFTER
-    leftover = await removal.open_uploads(services, project.bucket, before, removal.MOST_AT_ONCE)
+    store = await stores.of(services, project)
+    leftover = await removal.open_uploads(store, project.bucket, before, removal.MOST_AT_ONCE)
     found = [
         _finding(project, FindingKind.LEFTOVER_UPLOAD, one.key, None, None)
         | {"upload_id": one.upload_id}
@@ -363,7 +368,8 @@ async def _find_leftover_uploads(services: Services, project: Project, began: da
 
 async def _look_for_bucket(services: Services, project: Project, began: datetime) -> None:
     """Write down that a project with files has no bucket; make the bucket of one that is about to get files."""
-    if await services.store.bucket_exists(project.bucket):
+    store = await stores.of(services, project)
+    if await store.bucket_exists(project.bucket):
         return
     async with reading(services, System()) as work:
         now = await work.session.get_one(Project, project.id)
@@ -371,7 +377,7 @@ async def _look_for_bucket(services: Services, project: Project, began: datetime
         lost = _finding(now, FindingKind.MISSING_BUCKET, "", None, None)
         await _keep(services, [lost | {"bytes_registered": now.bytes_stored}], began)
     elif now.status is Status.IN_PROGRESS and now.ending is None:
-        await services.store.ensure_bucket(project.bucket)
+        await store.ensure_bucket(project.bucket)
 
 
 async def _find_buckets_of_nobody(

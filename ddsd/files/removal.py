@@ -20,7 +20,7 @@ from ddsd.access import Action, Actor, Member, System, require, require_member
 from ddsd.audit import trail
 from ddsd.db.base import METADATA
 from ddsd.errors import Conflict, StoreObjectMissing, StoreRefused, WrongStatus
-from ddsd.files import listing
+from ddsd.files import listing, stores
 from ddsd.files.names import ROOT, folder_of, normal_folder, with_ancestors
 from ddsd.files.tables import FileVersion, Folder
 from ddsd.jobs import progress, queue
@@ -29,7 +29,7 @@ from ddsd.jobs.runner import Handler
 from ddsd.projects import busy, projects
 from ddsd.projects.gate import require_removable
 from ddsd.projects.tables import Project
-from ddsd.storage.port import OpenUpload
+from ddsd.storage.port import ObjectStore, OpenUpload
 from ddsd.work import Services, Work, reading, transaction
 
 EMPTY_PROJECT: Final = "empty_project"
@@ -145,7 +145,7 @@ async def begin_emptying(work: Work, project: Project) -> None:
 async def empty_project(services: Services, public_id: str) -> None:
     """Handle the job :data:`EMPTY_PROJECT`: remove all files, and what was never registered and is a day old.
 
-    What a client stores meanwhile, to register it in a moment, is left alone.
+    What a client delivers after this was asked for, or stores meanwhile, to register it in a moment, is left alone.
 
     Raises:
         GiveUp: the project may not be emptied any more.
@@ -156,7 +156,9 @@ async def empty_project(services: Services, public_id: str) -> None:
     told = await progress.reported(services, EMPTY_PROJECT, public_id)
     done, total = told.done, max(told.total, told.done + project.file_count)
     await progress.report(services, EMPTY_PROJECT, public_id, done=done, total=total)
-    while removed := await remove_next(services, project.id, unregistered_before=left):
+    while removed := await remove_next(
+        services, project.id, registered_until=told.asked_at, unregistered_before=left
+    ):
         done += removed
         total = max(total, done)
         await progress.report(services, EMPTY_PROJECT, public_id, done=done, total=total)
@@ -168,17 +170,19 @@ async def remove_next(
     project_id: int,
     most: int = MOST_AT_ONCE,
     *,
+    registered_until: datetime | None = None,
     unregistered_before: datetime | None = None,
 ) -> int:
     """Remove some of what the project has at the store, with its rows; return how much that was, 0 once all is gone.
 
-    Registered files first, then objects without rows, then uploads in parts that nobody ended. Whether anything may be
-    removed is the caller's matter. Interrupted anywhere, it can be called again.
+    Registered files first, then, if no file is left, objects without rows, then uploads in parts that nobody ended.
+    Whether anything may be removed is the caller's matter. Interrupted anywhere, it can be called again.
 
     Args:
         services: the store and the database.
         project_id: the project.
         most: files, objects or uploads in one call.
+        registered_until: spare files that were registered, or got their content, later (aware); ``None``: none.
         unregistered_before: spare objects and uploads without rows that are younger (aware); ``None``: none.
 
     Raises:
@@ -187,12 +191,14 @@ async def remove_next(
     """
     async with reading(services, System()) as work:
         project = await work.session.get_one(Project, project_id)
-        keys = await _first_keys(work, project, most)
-    if not keys:
-        keys = await some_keys(services, project.bucket, most, unregistered_before)
+        keys = await _first_keys(work, project, most, registered_until)
+    spared = project.file_count and registered_until is not None
+    store = await stores.of(services, project)
+    if not keys and not spared:
+        keys = await some_keys(store, project.bucket, most, unregistered_before)
     if keys:
         return await _remove_or_refuse(services, project, keys)
-    return await abort_uploads(services, project.bucket, unregistered_before, most)
+    return await abort_uploads(store, project.bucket, unregistered_before, most)
 
 
 async def remove_bucket(services: Services, project_id: int) -> None:
@@ -204,26 +210,27 @@ async def remove_bucket(services: Services, project_id: int) -> None:
     """
     async with reading(services, System()) as work:
         project = await work.session.get_one(Project, project_id)
-    await services.store.remove_bucket(project.bucket)
+    store = await stores.of(services, project)
+    await store.remove_bucket(project.bucket)
 
 
 async def abort_uploads(
-    services: Services, bucket: str, before: datetime | None, most: int = MOST_AT_ONCE
+    store: ObjectStore, bucket: str, before: datetime | None, most: int = MOST_AT_ONCE
 ) -> int:
     """Abort up to ``most`` uploads in parts of a bucket, only those not touched since ``before``; return how many."""
-    stale = await open_uploads(services, bucket, before, most)
+    stale = await open_uploads(store, bucket, before, most)
     for upload in stale:
-        await services.store.abort_upload(bucket, upload)
+        await store.abort_upload(bucket, upload)
     return len(stale)
 
 
 async def open_uploads(
-    services: Services, bucket: str, before: datetime | None, most: int
+    store: ObjectStore, bucket: str, before: datetime | None, most: int
 ) -> Sequence[OpenUpload]:
     """Return up to ``most`` uploads in parts that were not touched since ``before``; none without a bucket."""
     found: list[OpenUpload] = []
     try:
-        async for upload in services.store.list_uploads(bucket):
+        async for upload in store.list_uploads(bucket):
             if before is None or upload.touched_at < before:
                 found.append(upload)
             if len(found) == most:
@@ -234,12 +241,12 @@ async def open_uploads(
 
 
 async def some_keys(
-    services: Services, bucket: str, most: int, before: datetime | None = None
+    store: ObjectStore, bucket: str, most: int, before: datetime | None = None
 ) -> Sequence[str]:
     """Return up to ``most`` keys of objects stored before a moment, or whenever; none without a bucket."""
     found: list[str] = []
     try:
-        async for stored in services.store.list_objects(bucket):
+        async for stored in store.list_objects(bucket):
             if before is None or stored.stored_at < before:
                 found.append(stored.key)
             if len(found) == most:
@@ -393,14 +400,18 @@ async def _may_be_emptied(services: Services, public_id: str) -> Project:
     return project
 
 
-async def _first_keys(work: Work, project: Project, most: int) -> Sequence[str]:
-    found = await work.session.scalars(
+async def _first_keys(
+    work: Work, project: Project, most: int, registered_until: datetime | None
+) -> Sequence[str]:
+    query = (
         select(_FILES.c.name_in_bucket)
         .where(_FILES.c.project_id == project.id)
         .order_by(_FILES.c.name_in_bucket)
         .limit(most)
     )
-    return found.all()
+    if registered_until is not None:
+        query = query.where(_FILES.c.uploaded_at <= registered_until)
+    return (await work.session.scalars(query)).all()
 
 
 async def _remove_or_refuse(services: Services, project: Project, keys: Sequence[str]) -> int:
@@ -424,7 +435,7 @@ async def remove_objects(
     if not keys:
         return {}
     try:
-        failures = await services.store.remove_objects(project.bucket, keys)
+        failures = await (await stores.of(services, project)).remove_objects(project.bucket, keys)
     except StoreObjectMissing:  # no bucket, so no objects
         failures = ()
     stayed = {one.key: one.reason for one in failures}

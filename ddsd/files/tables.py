@@ -14,6 +14,7 @@ from sqlmodel import Field
 
 from ddsd.db.base import Table
 from ddsd.db.types import EnumText, UtcDateTime, exact_text
+from ddsd.storage.check.outcome import Verdict
 
 
 class StoredFile(Table, table=True):
@@ -57,6 +58,23 @@ class Download(Table, table=True):
     user_id: int = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE")
     project_id: int
     at: datetime = Field(sa_type=UtcDateTime)
+
+
+class DownloadSum(Table, table=True):
+    """What somebody had fetched of a project when its end was begun: its files, and their downloads, go one by one.
+
+    ``size_bytes`` is of the original files. Forgotten after a while: see :func:`downloads.forget_old`.
+    """
+
+    __tablename__ = "download_sums"
+
+    project_id: int = Field(primary_key=True, foreign_key="projects.id", ondelete="CASCADE")
+    user_id: int = Field(primary_key=True, foreign_key="users.id", ondelete="CASCADE", index=True)
+    files: int = Field(sa_type=BigInteger)
+    size_bytes: int = Field(sa_type=BigInteger)
+    first_at: datetime = Field(sa_type=UtcDateTime)
+    last_at: datetime = Field(sa_type=UtcDateTime)
+    kept_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
 class Folder(Table, table=True):
@@ -141,7 +159,8 @@ class StoreKey(Table, table=True):
     """A key at the object store that this service made: per project for uploads, one that signs downloads.
 
     ``secret`` is sealed under the instance key. ``store`` names the store it was made at: it is worth nothing at
-    another one, which may be configured later.
+    another one, which may be configured later. ``store_id`` is the unit's account it was made with; null: the
+    configured one. Once ``retired_at`` is set it is handed out no more, and still good for those who have it.
     """
 
     __tablename__ = "store_keys"
@@ -154,3 +173,25 @@ class StoreKey(Table, table=True):
     secret: bytes = Field(sa_type=LargeBinary)
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    store_id: int | None = Field(default=None, foreign_key="unit_stores.id", index=True)
+    retired_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class StoreCheckResult(Table, table=True):
+    """What came of one check of a store, at its last check.
+
+    ``subject`` is the unit's public id, or :data:`~ddsd.jobs.schedule.EVERYTHING` for the configured store.
+    ``position`` is the check's place among all.
+    """
+
+    __tablename__ = "store_check_results"
+    __table_args__ = (UniqueConstraint("subject", "name"),)
+
+    id: int = Field(default=None, primary_key=True)
+    subject: str = Field(max_length=254)
+    name: str = Field(max_length=40)
+    position: int
+    verdict: Verdict = Field(sa_type=EnumText(Verdict))
+    seen: str
+    seconds: float
+    checked_at: datetime = Field(sa_type=UtcDateTime)

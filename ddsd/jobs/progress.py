@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import update
 from sqlmodel import col, select
@@ -16,10 +17,11 @@ _ACTIVE = (JobState.QUEUED, JobState.RUNNING)
 
 @dataclass(frozen=True)
 class Progress:
-    """``done`` of ``total`` things; ``total`` 0: nothing was reported yet."""
+    """``done`` of ``total`` things; ``total`` 0: nothing was reported yet. ``asked_at``: when the job was enqueued."""
 
     done: int = 0
     total: int = 0
+    asked_at: datetime | None = None
 
 
 async def report(services: Services, kind: str, subject: str, *, done: int, total: int) -> None:
@@ -41,7 +43,7 @@ async def reported(services: Services, kind: str, subject: str) -> Progress:
     async with reading(services, System()) as work:
         row = (
             await work.session.execute(
-                select(Job.done, Job.total).where(
+                select(Job.done, Job.total, Job.created_at).where(
                     col(Job.kind) == kind, col(Job.subject) == subject, col(Job.state).in_(_ACTIVE)
                 )
             )

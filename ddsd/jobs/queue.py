@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
@@ -71,6 +71,26 @@ async def enqueue_unless_active(
         return None
 
 
+async def enqueue_or_hasten(
+    work: Work, kind: str, subject: str, *, run_after: datetime | None = None
+) -> None:
+    """Add a job like :func:`enqueue`; if the same is queued already for a later moment, let it be this one."""
+    if await enqueue_unless_active(work, kind, subject, run_after=run_after) is None:
+        moment = run_after or work.now
+        await work.session.execute(
+            update(Job)
+            .where(
+                col(Job.kind) == kind,
+                col(Job.subject) == subject,
+                col(Job.state) == JobState.QUEUED,
+                col(Job.run_after) > moment,
+            )
+            .values(run_after=moment)
+            .execution_options(synchronize_session=False)
+        )
+        work.after_commit.append(work.services.wake_jobs)
+
+
 async def listing(
     work: Work, state: JobState | None = None, limit: int = 100, subject: str | None = None
 ) -> Sequence[Job]:
@@ -105,6 +125,8 @@ async def show(work: Work, job_id: int) -> Job:
 async def retry(work: Work, job_id: int) -> Job:
     """Enqueue anew what a failed job did not manage; the failed one stays as a record.
 
+    It counts as asked for when the failed one was: what has come since is no matter of it.
+
     Raises:
         Forbidden: the actor does not operate this service.
         NotFound: there is none of this number.
@@ -114,7 +136,9 @@ async def retry(work: Work, job_id: int) -> Job:
     failed = await show(work, job_id)
     if failed.state is not JobState.FAILED:
         raise WrongStatus(f"Job {job_id} is {failed.state}; only a failed one can be retried.")
-    return await enqueue(work, failed.kind, failed.subject)
+    job = await enqueue(work, failed.kind, failed.subject)
+    job.created_at = failed.created_at
+    return job
 
 
 async def forget_old(work: Work) -> int:

@@ -24,7 +24,7 @@ _FEWEST_DISTINCT_BYTES = 8
 class InstanceKey:
     """32 random bytes that seal this installation's secrets at rest and its tokens."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_key", "_token_key")
 
     def __init__(self, key: SecretBytes) -> None:
         """Take the key as it is.
@@ -37,6 +37,7 @@ class InstanceKey:
         if len(set(key.reveal())) < _FEWEST_DISTINCT_BYTES:
             raise ConfigurationError("the instance key is not random; make one with `generate`")
         self._key = key
+        self._token_key = self._subkey("token")  # every request asks for it
 
     @classmethod
     def generate(cls) -> InstanceKey:
@@ -61,7 +62,7 @@ class InstanceKey:
     @property
     def token_key(self) -> SecretBytes:
         """The 32-byte key that bearer tokens are sealed under."""
-        return self._subkey("token")
+        return self._token_key
 
     def seal(self, plain: bytes, purpose: str) -> bytes:
         """Seal a secret at rest; ``purpose`` names its kind and, if there are many, whose it is.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, assert_never
 
@@ -31,6 +31,9 @@ from ddsd.work import Services, Work, reading, transaction
 FOLLOW_DEADLINES: Final = "follow_deadlines"
 _log = structlog.get_logger()
 _AT_ONCE: Final = 500
+_HELD_LETTER: Final = "deadlines_held"
+_BETWEEN_LETTERS: Final = timedelta(days=7)
+_MOST_TOLD: Final = 50
 
 
 class Step(StrEnum):
@@ -79,10 +82,16 @@ async def run_now(work: Work) -> Job | None:
     return await queue.enqueue_unless_active(work, FOLLOW_DEADLINES, EVERYTHING)
 
 
+async def held(work: Work) -> Sequence[Due]:
+    """Return what is due and not done, as letters about it have not been delivered."""
+    return [one for one in await due(work) if one.held]
+
+
 async def follow_deadlines(services: Services, _subject: str) -> None:
-    """Handle the job :data:`FOLLOW_DEADLINES`: take the step that each project is due for."""
+    """Handle the job :data:`FOLLOW_DEADLINES`: take the step that each project is due for; tell what is held back."""
     async with reading(services, System()) as work:
         found = await due(work)
+    await _tell_the_operator(services, [one for one in found if one.held])
     for one in found:
         if one.held:
             _log.warning("lifecycle.held", project=one.public_id, step=one.step, why=one.held)
@@ -91,6 +100,25 @@ async def follow_deadlines(services: Services, _subject: str) -> None:
             await take_step(services, one)
         except (Busy, WrongStatus) as changed:
             _log.info("lifecycle.passed_over", project=one.public_id, why=changed.message)
+
+
+async def _tell_the_operator(services: Services, waiting: Sequence[Due]) -> None:
+    """Mail the service's contact what waits for letters to be delivered, once a week as long as something does."""
+    if not waiting:
+        return
+    async with transaction(services, System()) as work:
+        if await outbox.wrote_since(work, _HELD_LETTER, work.now - _BETWEEN_LETTERS):
+            return
+        await outbox.write(
+            work,
+            _HELD_LETTER,
+            services.settings.instance.contact,
+            projects=[
+                {"project": one.public_id, "since": f"{one.since:%Y-%m-%d}", "why": one.held}
+                for one in waiting[:_MOST_TOLD]
+            ],
+            more=str(max(0, len(waiting) - _MOST_TOLD)),
+        )
 
 
 async def take_step(services: Services, one: Due) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import delete, select
 from ddsd.access import Action, System, require
 from ddsd.audit import trail
 from ddsd.errors import NotFound
-from ddsd.files import grants, removal
+from ddsd.files import downloads, grants, removal
 from ddsd.jobs import progress, queue
 from ddsd.keys import service as keys
 from ddsd.lifecycle import transitions
@@ -79,6 +79,7 @@ async def begin(work: Work, project: Project, verb: Verb) -> None:
     project.ending = verb
     projects.touch(work, project)
     await grants.withdraw_uploads(work, project)
+    await downloads.keep_sums(work, project)
     await queue.enqueue(work, END_PROJECT, project.public_id)
     trail.record(work, f"project.{verb}", project.public_id, files=project.file_count)
 
@@ -121,8 +122,9 @@ async def finish(work: Work, public_id: str) -> None:
     project.updated_at = work.now
     await grants.withdraw_uploads(work, project)
     await keys.forget_project(work, project.id)
-    await outbox.nothing_waits_for(work, public_id)
-    if Effect.FORGETS_DESCRIPTION in rule.effects:
+    forgets = Effect.FORGETS_DESCRIPTION in rule.effects
+    await outbox.nothing_waits_for(work, public_id, forget_text=forgets)
+    if forgets:
         await _forget_description(work, project)
     trail.record(work, "project.end", public_id, how=verb.value)
 

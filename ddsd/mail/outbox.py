@@ -98,6 +98,7 @@ async def write(
         kind=kind,
         recipient=recipient,
         about=str(known.get("public_id", "")),
+        holds="public_id" in known,
         subject=rendered.subject,
         body=_seal(services, rendered, attachments, message_id),
         secret=secret,
@@ -185,7 +186,7 @@ async def send_mail(services: Services, subject: str) -> None:
 async def listing(
     work: Work, limit: int = 100, recipient: str | None = None, about: str | None = None
 ) -> Sequence[Envelope]:
-    """Return the newest ``limit`` letters, newest first; only those to ``recipient``, or ``about`` a living project.
+    """Return the newest ``limit`` letters, newest first; only those to ``recipient``, or ``about`` a project.
 
     Raises:
         Forbidden: the actor does not operate this service.
@@ -234,6 +235,7 @@ async def undelivered(work: Work, public_ids: Iterable[str]) -> Mapping[str, int
         select(Mail.about, func.count())
         .where(
             col(Mail.about).in_(list(public_ids)),
+            col(Mail.holds),
             col(Mail.state).not_in(_SETTLED),
             ~made_good,
         )
@@ -242,9 +244,21 @@ async def undelivered(work: Work, public_ids: Iterable[str]) -> Mapping[str, int
     return {str(about): int(number) for about, number in found}
 
 
-async def nothing_waits_for(work: Work, public_id: str) -> None:
-    """Note that the project is over: its letters need not be delivered for anything any more."""
-    await work.session.execute(update(Mail).where(col(Mail.about) == public_id).values(about=""))
+async def wrote_since(work: Work, kind: str, moment: datetime) -> bool:
+    """Say whether a letter of this kind was written after ``moment`` (aware)."""
+    query = select(exists().where(col(Mail.kind) == kind, col(Mail.created_at) > moment))
+    return bool(await work.session.scalar(query))
+
+
+async def nothing_waits_for(work: Work, public_id: str, *, forget_text: bool) -> None:
+    """Note that the project is over: its letters need not be delivered for anything any more.
+
+    ``forget_text``: what describes the project is forgotten; of letters that left, only who got them and when stays.
+    """
+    about = update(Mail).where(col(Mail.about) == public_id)
+    await work.session.execute(about.values(holds=False))
+    if forget_text:
+        await work.session.execute(about.where(col(Mail.state).in_(_SETTLED)).values(body=None))
 
 
 async def forget_old(work: Work) -> int:
@@ -256,7 +270,7 @@ async def forget_old(work: Work) -> int:
         delete(Mail)
         .where(
             col(Mail.created_at) < work.now - KEEP_MAILS,
-            or_(col(Mail.state).in_(_SETTLED), col(Mail.about) == ""),
+            or_(col(Mail.state).in_(_SETTLED), ~col(Mail.holds)),
         )
         .returning(col(Mail.id))
     )
@@ -265,7 +279,8 @@ async def forget_old(work: Work) -> int:
 
 def _why_withheld(mail: Mail, *, sends: bool) -> str:
     if not mail.secret:
-        return ""
+        forgotten = "Its text was removed when the project it tells of was aborted or deleted."
+        return "" if mail.body is not None else forgotten
     if mail.state is MailState.SENT:
         return "It has a secret in it, so its text was removed when it was sent."
     if sends:

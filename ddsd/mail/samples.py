@@ -89,6 +89,16 @@ SAMPLES: Final[Mapping[str, Mapping[str, Fact]]] = {
             },
         ],
     },
+    "deadlines_held": {
+        "projects": [
+            {
+                "project": "unit00001",
+                "since": "2026-11-29",
+                "why": "1 letter about it not delivered: see ddsctl mail ls",
+            }
+        ],
+        "more": "3",
+    },
     "usage_available": {"month": "2026-11"},
     "usage_failed": {"month": "2026-11", "why": _WHY},
     "usage_sent": {"month": "2026-11", "units": "unit1, unit2"},

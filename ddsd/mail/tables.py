@@ -25,7 +25,8 @@ class MailState(StrEnum):
 class Mail(Table, table=True):
     """A letter. ``body`` is sealed under the instance key and, if ``secret``, gone once the letter has left.
 
-    ``about`` is the public id of the project it tells of, if it tells of one: see :func:`outbox.undelivered`.
+    ``about`` is the public id of the project it tells of, if it tells of one. ``holds``: while it is not delivered,
+    that project's data is not removed by a deadline: see :func:`outbox.undelivered`.
     """
 
     __tablename__ = "mails"
@@ -34,6 +35,7 @@ class Mail(Table, table=True):
     kind: str = Field(max_length=40)
     recipient: str = Field(max_length=254, index=True)
     about: str = Field(default="", max_length=60, index=True)
+    holds: bool = Field(default=False)
     subject: str
     body: bytes | None = Field(default=None, sa_type=LargeBinary)
     secret: bool = Field(default=False)

@@ -57,6 +57,18 @@ async def require_idle_for_deadline(work: Work, project: Project) -> None:
         )
 
 
+async def require_contents_stay(work: Work, project: Project) -> None:
+    """Refuse to begin an upload while all contents of the project are being removed: what is there now will be gone.
+
+    Raises:
+        Busy: they are.
+    """
+    if await _is_busy(work, project):
+        raise Busy(
+            f"The contents of the project '{project.public_id}' are being removed. Please try again in a moment."
+        )
+
+
 async def listing(work: Work) -> Sequence[BusyProject]:
     """Return every busy project, by number.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from sqlalchemy import select, update
 
 from ddsd.access import UNIT_ROLES, Action, Member, Role, require_member
 from ddsd.audit import trail
-from ddsd.errors import Forbidden
+from ddsd.errors import Conflict, Forbidden
 from ddsd.keys import service as keys
 from ddsd.keys.hierarchy import KeyPair
 from ddsd.keys.service import Holder
@@ -21,13 +20,17 @@ from ddsd.projects import quota
 from ddsd.projects.gate import require_in_progress
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Membership, Project, StatusEntry
+from ddsd.units import stores
 from ddsd.units.tables import Unit
+from ddsd.units.units import spelled
 from ddsd.users import directory
 from ddsd.users.tables import Invite, User
 from ddsd.work import Work
 
 _FEW_ADMINS = 2
 _LONGEST_BUCKET = 63
+_LAST_NUMBER = 99_999
+"""With a sixth digit a bucket's name could be one of another unit, see :func:`ddsd.units.units.bucket_pattern`."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ async def create(work: Work, fields: ProjectFields) -> Created:
     Raises:
         Forbidden: the caller may not make projects.
         QuotaExceeded: the unit's quota is enforced and used up.
+        Conflict: the unit has made 99,999 projects.
     """
     member = require_member(work.actor, Action.CREATE_PROJECT)
     unit = await _next_number(work, member)
@@ -105,6 +109,7 @@ async def create(work: Work, fields: ProjectFields) -> Created:
         non_sensitive=fields.non_sensitive,
         bucket=bucket_name(public_id, work.now),
         status=Status.IN_PROGRESS,
+        store_id=await stores.current_id(work, unit.id),
         public_key=pair.public,
         created_by=member.user_id,
         updated_by=member.user_id,
@@ -226,8 +231,7 @@ def bucket_name(public_id: str, now: datetime) -> str:
     Dots become dashes: some stores take no short part between dots, and none has a certificate for a name with dots.
     """
     end = f"{now:%y%m%d%H%M%S%f}-{secrets.token_hex(4)}"
-    spelled = re.sub(r"[^a-z0-9-]", "-", public_id.lower()).lstrip("-")
-    start = spelled[: _LONGEST_BUCKET - len(end) - 1].rstrip("-")
+    start = spelled(public_id).lstrip("-")[: _LONGEST_BUCKET - len(end) - 1].rstrip("-")
     return f"{start}-{end}" if start else end
 
 
@@ -238,4 +242,7 @@ async def _next_number(work: Work, member: Member) -> Unit:
         .where(table.id == member.unit_id)
         .values(project_counter=table.project_counter + 1)
     )
-    return await work.session.get_one(Unit, member.unit_id, populate_existing=True)
+    unit = await work.session.get_one(Unit, member.unit_id, populate_existing=True)
+    if unit.project_counter > _LAST_NUMBER:
+        raise Conflict("The unit has used up its project numbers. Please ask for another unit.")
+    return unit

@@ -21,6 +21,8 @@ class Project(Table, table=True):
 
     ``ending`` is the verb whose slow part is not over: the data is being removed. ``purge_after`` is set while an
     archived project still has its data: until then it can be restored.
+    ``store_id`` is the account at the store where its data is; null: the configured one. ``moving`` while the last of
+    it is copied to another store: nothing is uploaded or removed then.
     ``usage_closed_at`` is when nothing more was left to be counted of it: see :mod:`ddsd.usage.monthly`.
     """
 
@@ -67,6 +69,8 @@ class Project(Table, table=True):
     file_count: int = Field(default=0, sa_type=BigInteger)
     bytes_stored: int = Field(default=0, sa_type=BigInteger)
     bytes_original: int = Field(default=0, sa_type=BigInteger)
+    store_id: int | None = Field(default=None, foreign_key="unit_stores.id", index=True)
+    moving: bool = Field(default=False)
     usage_closed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     created_by: int | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")
     updated_by: int | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")

@@ -35,7 +35,8 @@ from typing import IO
 
 import ddsd
 from ddsd.clock import Clock, SystemClock
-from ddsd.errors import ConfigurationError, StoreObjectMissing, StoreUnavailable
+from ddsd.errors import ConfigurationError, StoreObjectMissing, StoreRefused, StoreUnavailable
+from ddsd.secret import SecretText
 from ddsd.storage import leash
 from ddsd.storage.children import Child, Program
 from ddsd.storage.gate import RESERVED_PREFIX
@@ -229,6 +230,10 @@ class EmbeddedStore(S3Objects):
             key = self._keys.get(access_key)
             if key and key.may is not May.EVERYTHING:
                 await self._keep({name: k for name, k in self._keys.items() if name != access_key})
+
+    async def change_secret(self, secret: SecretText) -> None:
+        """See ``ObjectStore.change_secret``: nobody but the daemon has this store's own key."""
+        raise StoreRefused("The embedded store has no accounts whose secret could be changed.")
 
     async def _issue(self, may: May, bucket: str | None, expires_at: datetime | None) -> ScopedKey:
         self._open()

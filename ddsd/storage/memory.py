@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from ddsd.clock import Clock, SystemClock
 from ddsd.errors import StoreObjectMissing, StoreRefused, StoreUnavailable
+from ddsd.secret import SecretText
 from ddsd.storage.port import (
     LONGEST_SIGNATURE,
     DownloadSigner,
@@ -28,19 +29,27 @@ from ddsd.storage.port import (
 class MemoryStore:
     """Buckets and objects in dictionaries; set ``away`` and every call finds no store."""
 
-    def __init__(self, *, region: str = "us-east-1", clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        region: str = "us-east-1",
+        clock: Clock | None = None,
+        endpoint: str = "memory://store",
+    ) -> None:
         self.region = region
+        self._endpoint = endpoint
         self.away = False
         self.buckets: dict[str, dict[str, bytes]] = {}
         self.uploads: dict[str, list[OpenUpload]] = {}
         self.keys: dict[str, ScopedKey] = {}
+        self.secret = SecretText("")
         self._clock = clock or SystemClock()
         self._stored_at: dict[tuple[str, str], datetime] = {}
 
     @property
     def public_endpoint(self) -> str:
         """See ``ObjectStore.public_endpoint``: an address that leads nowhere."""
-        return "memory://store"
+        return self._endpoint
 
     async def start(self) -> None:
         """See ``ObjectStore.start``."""
@@ -70,6 +79,11 @@ class MemoryStore:
             raise StoreRefused(f"The bucket {bucket} is not empty.")
         self.buckets.pop(bucket, None)
         self.uploads.pop(bucket, None)
+
+    async def keeps_versions(self, bucket: str) -> bool:
+        """See ``ObjectStore.keeps_versions``: a dictionary keeps none."""
+        self._contents(bucket)
+        return False
 
     async def stat(self, bucket: str, key: str) -> StoredObject | None:
         """See ``ObjectStore.stat``."""
@@ -125,6 +139,11 @@ class MemoryStore:
         """See ``ObjectStore.revoke_key``."""
         self._reach()
         self.keys.pop(access_key, None)
+
+    async def change_secret(self, secret: SecretText) -> None:
+        """See ``ObjectStore.change_secret``; it is kept in ``secret``, to be looked at."""
+        self._reach()
+        self.secret = secret
 
     def download_signer(self, key: ScopedKey) -> DownloadSigner:
         """See ``ObjectStore.download_signer``."""

@@ -25,6 +25,7 @@ from ddsd.secret import SecretText
 from ddsd.storage.port import May, ScopedKey, expiry, new_access_key, new_secret_key
 from ddsd.storage.s3 import Account, S3Objects
 from ddsd.storage.sigv4 import host_of
+from ddsd.storage.stores import StoreAccount, StoreUser
 
 _T = TypeVar("_T")
 
@@ -112,6 +113,12 @@ class S3Store(S3Objects):
         except _UnknownKey:
             return
 
+    async def change_secret(self, secret: SecretText) -> None:
+        """See ``ObjectStore.change_secret``: MinIO lets a user do that. Keys made before stay as they are."""
+        await self._administer(
+            lambda admin: admin.user_add(self._account.access_key, secret.text())
+        )
+
     def _configured_key(self) -> ScopedKey:
         return ScopedKey(self._account.access_key, self._account.secret_key, May.EVERYTHING)
 
@@ -151,6 +158,34 @@ class S3Store(S3Objects):
         )
 
 
+async def make_user(administrator: StoreAccount, user: StoreUser) -> None:
+    """Make a MinIO user bounded by a policy of the same name, or give the existing one this secret and policy.
+
+    Raises:
+        StoreRefused: this is no MinIO, or the key is no administrator's.
+        StoreUnavailable: it does not answer.
+    """
+    store = S3Store(
+        endpoint=administrator.address.endpoint,
+        access_key=administrator.access_key,
+        secret_key=administrator.secret_key,
+        region=administrator.address.region,
+    )
+    await store.start()
+    try:
+        await store._administer(lambda admin: admin.policy_add(user.name, policy=user.policy))
+        await store._administer(lambda admin: admin.user_add(user.name, user.secret_key.text()))
+        await store._administer(lambda admin: admin.attach_policy([user.name], user=user.name))
+    except _NothingChanged:
+        return
+    finally:
+        await store.stop()
+
+
+class _NothingChanged(StoreRefused):
+    """MinIO was asked for what is so already."""
+
+
 class _UnknownKey(StoreRefused):
     """MinIO has no service account of that name."""
 
@@ -188,9 +223,11 @@ def _translated(error: MinioAdminException) -> DdsError:
         )
     if code in _NO_SUCH_KEY:
         return _UnknownKey(f"The object store knows no such key: {message}")
+    if code == "XMinioAdminPolicyChangeAlreadyApplied":
+        return _NothingChanged(message)
     if int(status) >= 500:
         return StoreUnavailable(f"The object store cannot make keys now: {code} {message}")
     return StoreRefused(
-        f"The object store refused to make a key: {code} {message} The configured key needs "
+        f"The object store refused to administer keys: {code} {message} Its key needs "
         "admin:CreateServiceAccount and admin:RemoveServiceAccount, or must be a user's own key."
     )

@@ -151,6 +151,14 @@ class ObjectStore(Protocol):
         """
         ...
 
+    async def keeps_versions(self, bucket: str) -> bool:
+        """Tell whether the bucket keeps what is replaced or removed.
+
+        Raises:
+            StoreRefused: our key may not ask, or the store knows no versions.
+        """
+        ...
+
     async def stat(self, bucket: str, key: str) -> StoredObject | None:
         """Describe one object, or return None where there is none (or no such bucket)."""
         ...
@@ -202,6 +210,16 @@ class ObjectStore(Protocol):
 
     async def revoke_key(self, access_key: str) -> None:
         """Make a key that was issued here worthless at once; an unknown one is fine."""
+        ...
+
+    async def change_secret(self, secret: SecretText) -> None:
+        """Let the account that this store is used with have another secret; this object still uses the one it has.
+
+        Keys that were made with the account stay as they are.
+
+        Raises:
+            StoreRefused: this store has no such request, or the account is its root.
+        """
         ...
 
     def download_signer(self, key: ScopedKey) -> DownloadSigner:

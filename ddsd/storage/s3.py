@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
+from minio.commonconfig import ENABLED
 from minio.datatypes import Object
 from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, S3Error, ServerError
@@ -141,6 +142,11 @@ class S3Objects:
             await self._call(self._open().client.remove_bucket, bucket)
         except StoreObjectMissing:
             return
+
+    async def keeps_versions(self, bucket: str) -> bool:
+        """See ``ObjectStore.keeps_versions``."""
+        state = await self._call(self._open().client.get_bucket_versioning, bucket)
+        return state.status == ENABLED
 
     async def stat(self, bucket: str, key: str) -> StoredObject | None:
         """See ``ObjectStore.stat``."""

@@ -22,10 +22,10 @@ UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def signing_key(secret_key: SecretText, day: str, region: str) -> SecretBytes:
-    """Derive the 32-byte key for one ``day`` (YYYYMMDD) and region."""
+def signing_key(secret_key: SecretText, day: str, region: str, service: str = "s3") -> SecretBytes:
+    """Derive the 32-byte key for one ``day`` (YYYYMMDD), region and service."""
     derived = b"AWS4" + secret_key.reveal()
-    for step in (day, region, "s3", "aws4_request"):
+    for step in (day, region, service, "aws4_request"):
         derived = hmac.digest(derived, step.encode(), "sha256")
     return SecretBytes(derived)
 
@@ -50,7 +50,7 @@ class Signable(NamedTuple):
     headers: Mapping[str, str]
     payload: str
 
-    def signature(self, key: SecretBytes, amz_date: str, region: str) -> str:
+    def signature(self, key: SecretBytes, amz_date: str, region: str, service: str = "s3") -> str:
         """Return the signature, 64 hexadecimal characters, over all of ``headers``."""
         names = sorted(self.headers)
         lines = "".join(f"{name}:{' '.join(self.headers[name].split())}\n" for name in names)
@@ -58,13 +58,13 @@ class Signable(NamedTuple):
             f"{self.method}\n{self.path}\n{self.query}\n{lines}\n{';'.join(names)}\n{self.payload}"
         )
         digest = hashlib.sha256(request.encode()).hexdigest()
-        to_sign = f"{ALGORITHM}\n{amz_date}\n{scope(amz_date, region)}\n{digest}"
+        to_sign = f"{ALGORITHM}\n{amz_date}\n{scope(amz_date, region, service)}\n{digest}"
         return hmac.digest(key.reveal(), to_sign.encode(), "sha256").hex()
 
 
-def scope(amz_date: str, region: str) -> str:
+def scope(amz_date: str, region: str, service: str = "s3") -> str:
     """Return the credential scope for a date of the form ``20261122T070053Z``."""
-    return f"{amz_date[:8]}/{region}/s3/aws4_request"
+    return f"{amz_date[:8]}/{region}/{service}/aws4_request"
 
 
 def host_of(endpoint: str) -> str:

@@ -1,14 +1,15 @@
-"""The unit's row: its names, its defaults, and the counter its projects are numbered with."""
+"""The unit's row (its names, its defaults, the counter its projects are numbered with), and its accounts at stores."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
-from sqlalchemy import BigInteger
+from sqlalchemy import BigInteger, Index, LargeBinary, text
 from sqlmodel import Field
 
 from ddsd.db.base import Table
-from ddsd.db.types import UtcDateTime
+from ddsd.db.types import EnumText, UtcDateTime
 
 
 class Unit(Table, table=True):
@@ -39,3 +40,50 @@ class Unit(Table, table=True):
     quota_warned_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     reminder_days: str | None = Field(default=None, max_length=255)
     created_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class StoreState(StrEnum):
+    """What a unit's account at a store is to it."""
+
+    CURRENT = "current"
+    """New projects go there."""
+    FORMER = "former"
+    """Projects are moved away from there, or have been, and their old copies are still there."""
+    REPLACED = "replaced"
+    """Another key to the current store was given; this one only withdraws what was made with it."""
+
+
+class UnitStore(Table, table=True):
+    """A unit's own account at an object store. Secrets are sealed under the instance key.
+
+    ``endpoint`` empty: the configured store, whose identity was ``configured_as``; only as a former one.
+    ``next_secret`` is set while the secret is being changed at the store: it is one of the two then.
+    """
+
+    __tablename__ = "unit_stores"
+    __table_args__ = (
+        Index(
+            "uq_unit_stores_state",
+            "unit_id",
+            "state",
+            unique=True,
+            sqlite_where=text("state <> 'replaced'"),
+            postgresql_where=text("state <> 'replaced'"),
+        ),
+    )
+
+    id: int = Field(default=None, primary_key=True)
+    unit_id: int = Field(foreign_key="units.id", ondelete="CASCADE", index=True)
+    state: StoreState = Field(sa_type=EnumText(StoreState))
+    endpoint: str = Field(default="", max_length=255)
+    public_endpoint: str = Field(default="", max_length=255)
+    region: str = Field(default="", max_length=64)
+    access_key: str = Field(default="", max_length=128)
+    secret: bytes | None = Field(default=None, sa_type=LargeBinary)
+    next_secret: bytes | None = Field(default=None, sa_type=LargeBinary)
+    wide_upload_keys: bool = Field(default=False)
+    read_only_access_key: str = Field(default="", max_length=128)
+    read_only_secret: bytes | None = Field(default=None, sa_type=LargeBinary)
+    configured_as: str = Field(default="", max_length=500)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    changed_at: datetime = Field(sa_type=UtcDateTime)

@@ -242,6 +242,20 @@ def _check(unit: Unit | UnitRow) -> None:
         raise InvalidFields(wrong)
 
 
+def spelled(internal_ref: str) -> str:
+    """Return how a unit's bucket names begin: the reference in small letters, with a dash for every dot."""
+    return re.sub(r"[^a-z0-9-]", "-", internal_ref.lower())
+
+
+def bucket_pattern(internal_ref: str) -> str:
+    """Return the names of a unit's buckets, ``?`` for any one character: they have one length, and one beginning.
+
+    No two units' patterns match the same name, as :func:`create` refuses references that are spelled alike, and of two
+    different ones of one length neither begins the other.
+    """
+    return f"{spelled(internal_ref)}{'?' * 5}-{'?' * 18}-{'?' * 8}"
+
+
 def why_not_a_name(text: str, longest: int) -> list[str]:
     """Say everything that keeps ``text`` from being a public ID or internal reference (wire contract, section 11)."""
     why = []
@@ -288,6 +302,15 @@ def _why_not_a_quota(size_bytes: int) -> list[str]:
 
 async def _require_new(work: Work, unit: Unit) -> None:
     columns = Unit.columns()
+    references = await work.session.execute(select(columns.internal_ref, columns.public_id))
+    for reference, other in references:
+        same = reference.lower() == unit.internal_ref.lower()  # said below, with the other names
+        if spelled(reference) == spelled(unit.internal_ref) and not same:
+            raise AlreadyExists(
+                f"The buckets of the unit {other}, whose internal reference is '{reference}', would have the same "
+                "names: choose another internal reference.",
+                unit=other,
+            )
     for what, column, value in (
         ("public ID", columns.public_id, unit.public_id),
         ("name", columns.name, unit.name),

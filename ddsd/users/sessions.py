@@ -132,7 +132,15 @@ async def find(work: Work, token: str) -> Caller:
         Forbidden: the account is deactivated.
         UnderMaintenance: the service is closed for this role.
     """
-    contents = open_token(token, key=work.services.instance_key.token_key, now=work.now)
+    return await find_opened(work, opened(work.services, token))
+
+
+async def find_opened(work: Work, contents: TokenContents) -> Caller:
+    """Return whose token said this, like :func:`find`; nobody but :func:`opened` may have made ``contents``.
+
+    Raises:
+        NotAuthenticated, UnknownSubject, Forbidden, UnderMaintenance: see :func:`find`.
+    """
     row = (await work.session.execute(_FIND, {"session": contents.session})).one_or_none()
     if row is None:
         raise UnknownSubject("Invalid token. Try reauthenticating.")
@@ -147,13 +155,13 @@ async def find(work: Work, token: str) -> Caller:
     return Caller(member_of(user, session.id), user, session, contents)
 
 
-def is_ours(services: Services, token: str) -> bool:
-    """Say whether this service has made the token and its time is not up; its session may have ended. No lookup."""
-    try:
-        open_token(token, key=services.instance_key.token_key, now=services.clock.now())
-    except NotAuthenticated:
-        return False
-    return True
+def opened(services: Services, token: str) -> TokenContents:
+    """Return what a token says that this service has made; its session may have ended. No lookup.
+
+    Raises:
+        NotAuthenticated: it is none of ours, altered, or its time is up.
+    """
+    return open_token(token, key=services.instance_key.token_key, now=services.clock.now())
 
 
 def require_second_factor(caller: Caller) -> None:

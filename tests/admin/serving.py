@@ -27,7 +27,9 @@ from ddsd.planes.admin import app as admin
 from ddsd.planes.admin.peer import PeerProtocol
 from ddsd.settings import Instance, Listen, Settings
 from ddsd.storage.memory import MemoryStore
+from ddsd.storage.stores import Stores
 from ddsd.work import Services, Work, transaction
+from tests.services import SeveralStores, no_users
 
 Result = TypeVar("Result")
 
@@ -97,6 +99,7 @@ def services_on(
         clock=clock,
         database=database,
         store=MemoryStore(),
+        stores=Stores(SeveralStores(clock).open, no_users),
         post=SendingTransport() if sends else KeptTransport(),
         instance_key=InstanceKey.generate(),
         deriver=Deriver(KdfCost(memory_kib=8192, iterations=1, lanes=1)),

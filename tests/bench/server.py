@@ -1,4 +1,4 @@
-"""The measured process: the public plane as the daemon serves it, on one port of this machine."""
+"""The measured process: the public plane as the daemon serves it, with its limits and its log, on one port."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from pathlib import Path
 
 import uvicorn
 
+from ddsd import log
 from ddsd.clock import SystemClock
+from ddsd.daemon import BodyLimit
 from ddsd.db.engine import Database
 from ddsd.keys.deriver import Deriver
 from ddsd.keys.hierarchy import KdfCost
 from ddsd.keys.instance import InstanceKey
+from ddsd.log import AsgiApp
 from ddsd.mail.kept import KeptTransport
 from ddsd.planes import public
+from ddsd.reception import Reception
 from ddsd.secret import SecretText
-from ddsd.settings import Settings
+from ddsd.settings import LogFormat, Settings
 from ddsd.storage.memory import MemoryStore
 from ddsd.storage.port import DownloadSigner, ScopedKey
 from ddsd.storage.sigv4 import LinkSigner
+from ddsd.storage.stores import Stores
 from ddsd.work import Services
+from tests.services import SeveralStores, no_users
 
 KEY_FILE = "instance.key"
 
@@ -47,6 +53,7 @@ def make_services(url: str, state_dir: Path, key: InstanceKey) -> Services:
         clock=clock,
         database=Database(url, pool_size=settings.database.pool_size),
         store=SigningStore(clock=clock),
+        stores=Stores(SeveralStores(clock).open, no_users),
         post=KeptTransport(),
         instance_key=key,
         deriver=Deriver(cost),
@@ -58,12 +65,21 @@ def main() -> None:
     """Serve until terminated. Arguments: the database's address, the state directory, the port."""
     url, state_dir, port = sys.argv[1:]
     key = InstanceKey.from_text(SecretText((Path(state_dir) / KEY_FILE).read_text()))
+    services = make_services(url, Path(state_dir), key)
+    limited = BodyLimit(public.build(services), services.settings.listen.max_body_mib * 2**20)
+    with (Path(state_dir) / "daemon.log").open("a") as journal:
+        log.configure("info", LogFormat.CONSOLE, journal)
+        _serve(log.RequestLog(limited, "public"), int(port))
+
+
+def _serve(app: AsgiApp, port: int) -> None:
     uvicorn.run(
-        public.build(make_services(url, Path(state_dir), key)),
+        app,
         host="127.0.0.1",
-        port=int(port),
+        port=port,
         loop="uvloop",
-        http="httptools",
+        http=Reception,
+        log_config=None,
         log_level="warning",
         access_log=False,
         lifespan="off",

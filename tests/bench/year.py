@@ -172,7 +172,7 @@ class Year:
         )
         await self._timed(
             f"the first page of {count} objects without rows",
-            lambda: removal.some_keys(self.services, "nobodys-bucket", removal.MOST_AT_ONCE),
+            lambda: removal.some_keys(self.services.store, "nobodys-bucket", removal.MOST_AT_ONCE),
         )
         async with transaction(self.services, System()) as work:
             await endings.archive(work, await endings.locked(work, public_id))

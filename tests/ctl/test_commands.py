@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -11,6 +12,7 @@ from sqlalchemy import update
 from ddsd.access import Role
 from ddsd.db import revision
 from ddsd.mail import outbox
+from ddsd.mail.tables import MailState
 from ddsd.projects.status import Status
 from ddsd.users import invites
 from ddsd.users.tables import Invite
@@ -18,6 +20,7 @@ from ddsd.work import Work
 from tests.admin.serving import AdminPlane
 from tests.builders import NOON, a_project, a_unit
 from tests.ctl.conftest import Ctl
+from tests.lifecycle.life import a_life
 
 CREATE_GENOMICS = (
     "unit",
@@ -81,6 +84,21 @@ def test_status_as_a_process_says_what_is_there(ctl: Ctl) -> None:
     assert said["database"] == f"sqlite, revision {revision.head()}"
     assert said["store"] == "embedded, answers"
     assert said["mail"].startswith("outbox: nothing is sent")
+    assert said["deadlines"] == "none held back"
+
+
+def test_status_says_plainly_that_deadlines_wait_for_letters(ctl: Ctl, plane: AdminPlane) -> None:
+    async def arrange(work: Work) -> None:
+        project = await a_life(work, Status.EXPIRED, deadline=NOON)
+        mail = await outbox.write(
+            work, "project_archived", "x@x.se", title="", public_id=project.public_id, until=""
+        )
+        mail.state = MailState.FAILED
+
+    plane.work(arrange)
+    assert "1 HELD BACK, as letters are not delivered: ddsctl lifecycle due" in ctl("status").out
+    told: Any = ctl("status", "--json").json
+    assert told["held"] == 1
 
 
 def test_status_says_plainly_that_the_store_is_away(ctl: Ctl, plane: AdminPlane) -> None:

@@ -183,6 +183,21 @@ def test_a_directory_that_is_closed_to_the_caller_names_the_group_too(
 
 
 @as_nobody
+@pytest.mark.parametrize("words", [("jobs", "run"), ("project", "show"), ("unit", "show")])
+def test_bytes_that_are_no_text_are_refused_before_anything_is_asked(
+    ctl: Ctl, words: tuple[str, ...]
+) -> None:
+    ended = ctl(*words, "a\udcff")
+    assert ended.code == 2
+    assert "is no text in UTF-8" in ended.err
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../units", "a/b"])
+def test_a_name_does_not_lead_to_another_place_at_the_daemon(ctl: Ctl, name: str) -> None:
+    ended = ctl("project", "show", name)
+    assert (ended.code, ended.err) == (65, f"ddsctl: There is nothing called '{name}'.\n")
+
+
 def test_a_caller_the_daemon_refuses_is_told_the_daemons_reason(
     open_directory: Path, tmp_path: Path, sqlite_template: Path
 ) -> None:

@@ -14,8 +14,9 @@ from contextlib import ExitStack, asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
@@ -421,6 +422,27 @@ async def test_a_connection_that_postgresql_cuts_is_replaced(
             await session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
     await database.probe()
     await database.close()
+
+
+@pytest.mark.parametrize("idle", ["a moment", "long"])
+async def test_connections_that_postgresql_cuts_while_they_are_idle_are_not_noticed_by_anybody(
+    postgres_url: str, idle: str
+) -> None:
+    database, killer = Database(postgres_url), Database(postgres_url)
+    if idle == "long":
+        event.listen(database.engine.sync_engine, "checkin", have_been_idle_for_long)
+    await asyncio.gather(*(database.probe() for _ in range(3)))
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid != pg_backend_pid()"
+    async with killer.writing() as session:
+        killed = await session.scalars(text(f"SELECT pg_terminate_backend(pid, 5000) {others}"))
+        assert all(killed.all())
+    await asyncio.gather(*(database.probe() for _ in range(3)))
+    await database.close()
+    await killer.close()
+
+
+def have_been_idle_for_long(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["idle_since"] = 0.0
 
 
 async def test_a_deadlock_in_postgresql_is_worth_another_try(postgres_url: str) -> None:

@@ -17,6 +17,7 @@ from ddsd.errors import Forbidden, NotFound
 from ddsd.files.tables import Download, Finding, FindingKind, StoredFile
 from ddsd.jobs.tables import Job, JobState
 from ddsd.keys.tables import KeyWrap, RecoveryKit
+from ddsd.lifecycle import endings, housekeeping, verbs
 from ddsd.mail import outbox
 from ddsd.mail.tables import Mail, MailState
 from ddsd.projects.status import Status, Verb
@@ -24,8 +25,8 @@ from ddsd.projects.tables import Membership, Project
 from ddsd.units.tables import Unit
 from ddsd.users.tables import Invite, User
 from ddsd.work import Services, Work, reading, transaction
-from tests.builders import NOON, a_unit, a_user
-from tests.lifecycle.life import a_life, fill
+from tests.builders import NOON, SettableClock, a_unit, a_user
+from tests.lifecycle.life import a_life, fill, run_jobs
 
 OPERATOR = Operator(0, "root")
 KEY = b"k" * 32
@@ -241,6 +242,42 @@ async def test_what_each_has_downloaded_is_told(services: Services) -> None:
     told = by_name["rut"]
     assert (told.files, told.size_bytes, told.last_at) == (2, 20, NOON + timedelta(hours=1))
     assert (by_name["anna"].files, by_name["anna"].last_at) == (0, None)
+
+
+@pytest.mark.parametrize("verb", [Verb.ARCHIVE, Verb.ABORT])
+async def test_who_had_what_and_which_letters_went_out_is_told_when_all_is_over(
+    services: Services, clock: SettableClock, verb: Verb
+) -> None:
+    project = await a_case(services, Status.AVAILABLE, people=["anna"])
+    await fill(services, project.id, files=3)
+    async with transaction(services, System()) as work:
+        rut = await a_person(work, project, "rut", role=Role.RESEARCHER)
+        for file in (await work.session.scalars(select(StoredFile.columns().id))).all()[1:]:
+            work.session.add(Download(file_id=file, user_id=rut.id, project_id=project.id, at=NOON))
+        sent = await a_letter(work, project, MailState.SENT)
+        await a_letter(work, project, MailState.FAILED)
+    async with transaction(services, System()) as work:
+        await verbs.do(work, await endings.locked(work, project.public_id), verb)
+    for _ in range(2):  # while its files go, and when they are gone
+        told = await read(services, project)
+        [one] = [person.fetched for person in told.people if person.name == "rut"]
+        assert (one.files, one.size_bytes, one.last_at) == (2, 20, NOON)
+        assert [letter.state for letter in told.letters] == [MailState.FAILED, MailState.SENT]
+        await run_jobs(services)
+    assert told.over
+    assert await advised(services, project) == []
+    async with reading(services, OPERATOR) as work:
+        view = await outbox.show(work, sent.id)
+    assert (view.text == "") == (verb is Verb.ABORT)
+    assert ("was aborted or deleted" in view.withheld) == (verb is Verb.ABORT)
+
+    clock.advance(days=367)
+    await housekeeping.forget_old_logins(services, "all")
+    async with transaction(services, System()) as work:
+        await outbox.forget_old(work)
+    told = await read(services, project)
+    assert [person.fetched.files for person in told.people if person.name == "rut"] in ([], [0])
+    assert told.letters == []
 
 
 async def test_a_failed_letter_is_tried_again_by_its_job(services: Services) -> None:

@@ -395,6 +395,6 @@ async def test_stale_uploads_are_aborted_and_running_ones_are_not(
     week = timedelta(days=7)
     old, young = (OpenUpload("k", str(n), clock.now() - week + n * timedelta(1)) for n in (-1, 1))
     store_of(services).uploads[bucket] = [old, young]
-    assert await removal.abort_uploads(services, bucket, clock.now() - week) == 1
+    assert await removal.abort_uploads(services.store, bucket, clock.now() - week) == 1
     assert store_of(services).uploads[bucket] == [young]
-    assert await removal.abort_uploads(services, "no-such-bucket", None) == 0
+    assert await removal.abort_uploads(services.store, "no-such-bucket", None) == 0

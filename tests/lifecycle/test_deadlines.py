@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from ddsd.access import Role, System
+from ddsd.access import Operator, Role, System
 from ddsd.errors import WrongStatus
 from ddsd.lifecycle import deadlines, undo, verbs
 from ddsd.lifecycle.deadlines import Due, Step
@@ -211,6 +211,24 @@ class TestMailOutage:
             await verbs.do(work, await work.session.get_one(Project, project_id), Verb.PURGE)
         await night(services)
         assert (await find(services, project_id)).file_count == 0
+
+    async def test_is_told_to_the_operator_once_a_week(
+        self, services: Services, clock: SettableClock
+    ) -> None:
+        project_id = await a_project_in(services, E)
+        await a_letter(services, project_id, MailState.FAILED)
+        for days in (0, 1, 5, 1):
+            clock.advance(days=days)
+            await night(services)
+        table = Mail.columns()
+        async with reading(services, Operator(0, "root")) as work:
+            told = (
+                await work.session.scalars(select(Mail).where(table.kind == "deadlines_held"))
+            ).all()
+            text = (await outbox.show(work, told[0].id)).text
+        assert [one.recipient for one in told] == ["root@localhost"] * 2
+        assert f"{(await find(services, project_id)).public_id}  due since" in text
+        assert "1 letter about it not delivered" in text
 
     async def test_does_not_keep_a_project_from_expiring(self, services: Services) -> None:
         project_id = await a_project_in(services, V)

@@ -37,6 +37,7 @@ SUBJECTS: Final = {
     "motd": "Important Information: Data Delivery System",
     "deadline_reminder": "Project unit00001 can be downloaded until 2026-11-29 23:59:59 UTC",
     "deadlines_summary": "Deadlines of Genomics Unit in the Sequencing Core",
+    "deadlines_held": "Projects are not archived, as letters about them are not delivered (Sequencing Core)",
     "usage_available": "[INVOICING CRONJOB] (Sequencing Core) Usage records available for collection",
     "usage_failed": "[INVOICING CRONJOB] (Sequencing Core) <ERROR> Error in monthly-usage cronjob",
     "usage_sent": "[SEND-USAGE CRONJOB] Usage records attached in the present mail",

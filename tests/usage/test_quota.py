@@ -15,6 +15,7 @@ from ddsd.errors import Forbidden, QuotaExceeded
 from ddsd.files import intake, registration
 from ddsd.files.registration import NewFile, Upload
 from ddsd.projects import quota as quota_rules
+from ddsd.projects.admission import Admission
 from ddsd.projects.quota import spelled
 from ddsd.projects.tables import Project
 from ddsd.units import units
@@ -150,8 +151,11 @@ class TestEnforcement:
             await quota_rules.hold(work, [unit.id])
             uploads = [Upload(first, a_file(600), member)]
             assert await registration.add_all(work, first, uploads) == [None]
-            project = await work.session.get_one(Project, second)
-            late = asyncio.create_task(intake.add(daemon, member, project, a_file(600)))
+
+            async def claim(_: Admission) -> Upload:
+                return Upload(second, a_file(600), member)
+
+            late = asyncio.create_task(intake.add(daemon, claim))
             waiting = asyncio.create_task(somebody_waits(services))
             await asyncio.wait({late, waiting}, return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()

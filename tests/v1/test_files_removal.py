@@ -80,6 +80,12 @@ async def test_v3_names_them_in_the_query(world: World, project: str) -> None:
 async def test_all_contents_are_removed_in_the_background(world: World, project: str) -> None:
     assert await answered(world, f"/proj/rm?project={project}", "admin1") == (200, STARTED)
     assert (await answered(world, f"/proj/rm?project={project}", "admin1"))[0] == 400
+    for upload in (
+        await world.call("GET", f"/s3/proj?project={project}", "admin1"),
+        await world.call("GET", f"/file/match?project={project}", "admin1", json=["a"]),
+    ):
+        assert upload.status_code == 400
+        assert "are being removed. Please try again" in upload.json()["message"]
     await removal.empty_project(world.services, project)
     listed = await world.call("GET", f"/files/list?project={project}", "admin1", json={})
     assert listed.json()["num_items"] == 0

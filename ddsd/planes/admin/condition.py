@@ -11,22 +11,26 @@ from typing import Any, Final
 
 from sqlalchemy import func, select
 
+from ddsd.access import Actor, System
 from ddsd.contract import admin as wire
 from ddsd.db import revision
 from ddsd.db.base import Table
 from ddsd.errors import StoreRefused, StoreUnavailable
+from ddsd.files import stores as places_of
 from ddsd.jobs.schedule import ScheduledJob
 from ddsd.jobs.tables import Job, JobState
+from ddsd.lifecycle import deadlines
 from ddsd.mail.tables import Mail, MailState
 from ddsd.planes.admin import present
 from ddsd.projects.tables import Project
 from ddsd.settings import StoreKind
 from ddsd.storage.port import ObjectStore
 from ddsd.tls import Shown
-from ddsd.units.tables import Unit
+from ddsd.units import stores
+from ddsd.units.tables import StoreState, Unit
 from ddsd.usage import quota
 from ddsd.users.tables import User
-from ddsd.work import Services, Work
+from ddsd.work import Services, Work, reading
 
 _PATIENCE_S: Final = 5
 
@@ -75,6 +79,7 @@ async def status(work: Work, started: Started, public: PublicPlane) -> wire.Stat
         users=await _count(work, User),
         projects=await _count(work, Project),
         quotas=[present.standing(one) for one in await quota.standings(work) if one.over],
+        held=len(await deadlines.held(work)),
     )
 
 
@@ -114,9 +119,52 @@ async def store(services: Services) -> wire.StoreSettings:
 
 
 async def _store(services: Services) -> wire.StoreStatus:
-    problem = await _store_problem(services.store)
+    """Tell of all stores as of one: of the configured one first, then of those of units that do not answer."""
+    told = await stores_of_units(services, System())
+    problems = [
+        f"{one.unit}, {one.endpoint}: {one.problem}" if one.unit else one.problem
+        for one in told
+        if one.problem
+    ]
     kind = services.settings.store.kind.value
-    return wire.StoreStatus(kind=kind, answers=not problem, problem=problem)
+    own = len({one.unit for one in told if one.unit})
+    return wire.StoreStatus(
+        kind=kind, answers=not problems, problem="; ".join(problems), units_with_their_own=own
+    )
+
+
+async def stores_of_units(services: Services, actor: Actor) -> list[wire.UnitStore]:
+    """Tell of every store that is used, the configured one first, and whether it answers."""
+    async with reading(services, actor) as work:
+        rows = await stores.listing(work)
+    usual = await store(services)
+    told = [
+        wire.UnitStore(
+            unit="",
+            state=StoreState.CURRENT.value,
+            endpoint=usual.endpoint or usual.kind,
+            public_endpoint=services.store.public_endpoint,
+            access_key=usual.access_key,
+            changed_at=None,
+            answers=usual.answers,
+            problem=usual.problem,
+        )
+    ]
+    places = [await places_of.at(services, row.store) for row in rows]
+    problems = await asyncio.gather(*(_store_problem(place.store) for place in places))
+    return told + [
+        wire.UnitStore(
+            unit=row.unit,
+            state=row.store.state.value,
+            endpoint=row.store.endpoint or told[0].endpoint,
+            public_endpoint=place.store.public_endpoint,
+            access_key=row.store.access_key or told[0].access_key,
+            changed_at=row.store.changed_at,
+            answers=not problem,
+            problem=problem,
+        )
+        for row, place, problem in zip(rows, places, problems, strict=True)
+    ]
 
 
 async def _store_problem(store: ObjectStore) -> str:

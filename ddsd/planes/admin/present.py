@@ -10,6 +10,7 @@ from ddsd.audit.tables import AuditEntry
 from ddsd.contract import admin as wire
 from ddsd.contract import words
 from ddsd.files.reconciliation import FindingRow
+from ddsd.files.tables import StoreCheckResult
 from ddsd.jobs import schedule
 from ddsd.jobs.schedule import Cron, Every
 from ddsd.jobs.tables import Job
@@ -20,6 +21,7 @@ from ddsd.notices.tables import Motd
 from ddsd.projects.overview import Load, ProjectRow
 from ddsd.projects.staffing import Pending
 from ddsd.projects.status import Verb
+from ddsd.storage.check.outcome import Check
 from ddsd.units.units import UnitRow
 from ddsd.usage.bytehours import cost
 from ddsd.usage.monthly import Collected
@@ -234,6 +236,20 @@ def job(one: Job) -> wire.Job:
         created_at=one.created_at,
         finished_at=one.finished_at,
         last_error=one.last_error,
+    )
+
+
+def store_check(check: Check, result: StoreCheckResult) -> wire.StoreCheck:
+    """Show what came of one check of a store."""
+    return wire.StoreCheck(
+        name=check.name,
+        capability=check.capability,
+        verdict=words.Verdict(result.verdict.value),
+        seen=result.seen,
+        meaning=check.meaning,
+        remedy=check.remedy,
+        seconds=result.seconds,
+        checked_at=result.checked_at,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -27,8 +27,12 @@ from ddsd.errors import (
     NotAuthenticated,
     SecondFactorRequired,
 )
+from ddsd.files import intake
+from ddsd.files.registration import Upload
+from ddsd.keys.token import TokenContents
 from ddsd.planes.v1.wire import Json
 from ddsd.projects import gate
+from ddsd.projects.admission import Admission
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
 from ddsd.users import login, sessions
@@ -64,6 +68,7 @@ class Asked:
     call: Call
     work: Work
     caller: Caller
+    admission: Admission
 
     async def project(
         self,
@@ -83,18 +88,22 @@ class Asked:
             if complaint is ProjectParameter.SCHEMA:
                 raise MissingField("project", "Project ID required.")
             raise InvalidInput("Missing required information: 'project'")
-        return await gate.find(self.work, self.caller.member, public_id, for_change=for_change)
+        member = self.caller.member
+        if for_change:
+            return await gate.find(self.work, member, public_id, for_change=True)
+        return await self.admission.project(member, public_id)
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request as it came."""
+    """A request as it came; ``said`` is what its token says, if it has a good one."""
 
     services: Services
     edition: Edition
     request: Request[Any, Any, State]
     raw: bytes
     address: str
+    said: TokenContents | None
 
     @property
     def agent(self) -> str:
@@ -106,38 +115,74 @@ class Call:
     @asynccontextmanager
     async def changing(self, action: Action) -> AsyncIterator[Asked]:
         """Open a transaction that may write, for a caller who may do ``action``."""
-        token = self.token()
-        async with self._reminding(token), transaction(self.services, Nobody()) as work:
-            yield await self._admit(work, token, action)
+        contents = self.contents()
+        async with self._reminding(contents), transaction(self.services, Nobody()) as work:
+            yield await self._admit(Admission(work), contents, action)
 
     @asynccontextmanager
     async def reading(self, action: Action) -> AsyncIterator[Asked]:
         """Open a transaction that only reads, for a caller who may do ``action``."""
-        token = self.token()
-        async with self._reminding(token), reading(self.services, Nobody()) as work:
-            yield await self._admit(work, token, action)
+        contents = self.contents()
+        async with self._reminding(contents), reading(self.services, Nobody()) as work:
+            yield await self._admit(Admission(work), contents, action)
+
+    async def registering(self, claim: Callable[[Asked], Awaitable[Upload]]) -> Upload:
+        """Register the file that ``claim`` returns, in one transaction with others that come at this moment.
+
+        ``claim`` is asked in that transaction, for a caller who may upload, and only reads.
+
+        Raises:
+            DdsError: what ``claim`` raises, and see :func:`ddsd.files.intake.add`.
+        """
+        contents = self.contents()
+        labels: list[str] = []
+
+        async def admitted(admission: Admission) -> Upload:
+            asked = await self._admit(admission, contents, Action.UPLOAD, labels.append)
+            return await claim(asked)
+
+        async with self._reminding(contents):
+            try:
+                return await intake.add(self.services, admitted)
+            finally:
+                for label in labels:  # here: the transaction may be another request's task
+                    log.acting_as(label)
 
     @asynccontextmanager
-    async def _reminding(self, token: str) -> AsyncIterator[None]:
+    async def _reminding(self, contents: TokenContents) -> AsyncIterator[None]:
         """Mail a code to somebody who has only given the password, as the stock system does."""
         try:
             yield
         except SecondFactorRequired:
             async with reading(self.services, Nobody()) as work:
-                caller = await sessions.find(work, token)
+                caller = await sessions.find_opened(work, contents)
             if caller.user.second_factor is SecondFactor.MAIL:
                 await login.mail_code(self.services, caller.user)
             raise
 
-    async def _admit(self, work: Work, token: str, action: Action) -> Asked:
-        caller = await sessions.find(work, token)
+    async def _admit(
+        self,
+        admission: Admission,
+        contents: TokenContents,
+        action: Action,
+        name: Callable[[str], None] = log.acting_as,
+    ) -> Asked:
+        caller, work = await admission.caller(contents), admission.work
         sessions.require_second_factor(caller)
-        log.acting_as(caller.member.label)
+        name(caller.member.label)
         if action in OWNERS_MAY:
             member = await gate.as_owner(work, caller.member, self.query("project"))
             caller = replace(caller, member=member)
         require(caller.member, action)
-        return Asked(self, replace(work, actor=caller.member), caller)
+        return Asked(self, replace(work, actor=caller.member), caller, admission)
+
+    def contents(self) -> TokenContents:
+        """Return what the bearer token says; whether its session lives is not asked.
+
+        Raises:
+            NotAuthenticated: there is none, it is none of ours, altered, or its time is up.
+        """
+        return self.said or sessions.opened(self.services, self.token())
 
     def token(self) -> str:
         """Return the bearer token.
@@ -248,12 +293,14 @@ async def provide_call(request: Request[Any, Any, State]) -> Call:
     if edition is Edition.V1:
         _check_version(request.headers.get(CLIENT_VERSION_HEADER))
     services: Services = request.app.state.services
+    said = _said(services, _bearer(request))
     return Call(
         services=services,
         edition=edition,
         request=request,
-        raw=await request.body() if sessions.is_ours(services, _bearer(request)) else b"",
+        raw=await request.body() if said else b"",
         address=request.client.host if request.client else "",
+        said=said,
     )
 
 
@@ -264,6 +311,14 @@ def as_flag(value: object, *, default: bool) -> bool:
     if isinstance(value, str):
         return value.strip().lower() in {"true", "1", "yes", "on"}
     return bool(value)
+
+
+def _said(services: Services, token: str) -> TokenContents | None:
+    """Return what the token says if it is a good one, else nothing."""
+    try:
+        return sessions.opened(services, token)
+    except NotAuthenticated:
+        return None
 
 
 def _bearer(request: Request[Any, Any, State]) -> str:

@@ -19,15 +19,15 @@ from ddsd.files import (
     downloads,
     failures,
     grants,
-    intake,
     listing,
     names,
     registration,
 )
 from ddsd.files.listing import FileFacts
+from ddsd.files.registration import Upload
 from ddsd.planes.v1.call import Asked, Call, as_flag
 from ddsd.planes.v1.wire import Json
-from ddsd.projects import gate, quota
+from ddsd.projects import busy, gate, quota
 from ddsd.projects.tables import Project
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -39,6 +39,7 @@ async def upload_keys(call: NamedDependency[Call]) -> Json:
     async with call.reading(Action.UPLOAD) as asked:
         project = await asked.project()
         gate.require_in_progress(project)
+        await busy.require_contents_stay(asked.work, project)
         # Said here, before anything is sent: when a file is registered, its bytes have travelled already.
         await quota.require_room(asked.work, project.unit_id, 0)
     grant = await grants.grant_upload(call.services, asked.caller.member, project)
@@ -59,19 +60,22 @@ async def match(call: NamedDependency[Call]) -> Json:
             raise InvalidInput("No files specified.")
         project = await asked.project()
         found = await registration.match(asked.work, project, wanted)
+        await busy.require_contents_stay(asked.work, project)
     return {"files": dict(found) or None}
 
 
 @post("/file/new", status_code=200)
 async def new(call: NamedDependency[Call]) -> Json:
     """Register a file that was stored."""
-    async with call.reading(Action.UPLOAD) as asked:
+
+    async def claim(asked: Asked) -> Upload:
         body = call.json_object()
         project = await asked.project()
         gate.require_in_progress(project)
-    file = description.read(body)
-    await intake.add(call.services, asked.caller.member, project, file)
-    return {"message": f"File '{file.name}' added to db."}
+        return Upload(project.id, description.read(body), asked.caller.member)
+
+    upload = await call.registering(claim)
+    return {"message": f"File '{upload.new.name}' added to db."}
 
 
 @put("/file/new")

@@ -15,7 +15,8 @@ from ddsd.planes.v1.call import Call
 from ddsd.planes.v1.wire import Json, minute
 from ddsd.projects import overview
 from ddsd.projects.overview import Load
-from ddsd.units import units
+from ddsd.units import stores, units
+from ddsd.units.tables import StoreState
 from ddsd.units.units import UnitRow
 from ddsd.work import reading
 
@@ -101,9 +102,14 @@ async def list_units(call: NamedDependency[Call]) -> Json:
     async with call.reading(Action.LIST_UNITS) as asked:
         rows = await units.listing(asked.work)
         loads = await overview.load_by_unit(asked.work)
-    endpoint = call.services.store.public_endpoint
+        own = {
+            one.unit: one.store.public_endpoint
+            for one in await stores.listing(asked.work)
+            if one.store.state is StoreState.CURRENT
+        }
+    usual = call.services.store.public_endpoint
     return {
-        "units": [_unit(row, loads[row.public_id], endpoint) for row in rows],
+        "units": [_unit(row, loads[row.public_id], own.get(row.public_id, usual)) for row in rows],
         "keys": _UNIT_KEYS,
     }
 

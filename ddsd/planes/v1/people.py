@@ -215,7 +215,8 @@ async def emails(call: NamedDependency[Call]) -> Json:
 async def _request(asked: Asked) -> tuple[Request, Project | None]:
     body = asked.call.json_object()
     capacity = invitations.parse_capacity(body.get("role"))
-    project = await _optional_project(asked)
+    # Whoever is to work for a unit: it is locked first, as everybody does, then its projects.
+    project = await _optional_project(asked, for_change=capacity.in_projects)
     email, unit = body.get("email"), body.get("unit")
     if not email or not isinstance(email, str):
         raise InvalidInput("Email address required to add or invite.")
@@ -270,8 +271,8 @@ def _invited(done: Invited, request: Request) -> Json:
     }
 
 
-async def _optional_project(asked: Asked) -> Project | None:
-    return await asked.project(for_change=True) if asked.call.query("project") else None
+async def _optional_project(asked: Asked, *, for_change: bool = True) -> Project | None:
+    return await asked.project(for_change=for_change) if asked.call.query("project") else None
 
 
 async def _share_again(asked: Asked, user: User) -> None:

@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("recipient", sa.String(length=254), nullable=False),
         sa.Column("about", sa.String(length=60), nullable=False),
+        sa.Column("holds", sa.Boolean(), nullable=False),
         sa.Column("subject", sa.String(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("secret", sa.Boolean(), nullable=False),
@@ -123,21 +124,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("day", name=op.f("pk_statistics")),
     )
     op.create_table(
-        "store_keys",
+        "store_check_results",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("use", sa.String(length=40), nullable=False),
-        sa.Column("store", sa.String(length=500), nullable=False),
-        sa.Column("bucket", sa.String(length=63), nullable=False),
-        sa.Column("access_key", sa.String(length=128), nullable=False),
-        sa.Column("secret", sa.LargeBinary(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_store_keys")),
-        sa.UniqueConstraint("access_key", name=op.f("uq_store_keys_access_key")),
+        sa.Column("subject", sa.String(length=254), nullable=False),
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("verdict", sa.String(length=40), nullable=False),
+        sa.Column("seen", sa.String(), nullable=False),
+        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_store_check_results")),
+        sa.UniqueConstraint("subject", "name", name=op.f("uq_store_check_results_subject_name")),
     )
-    with op.batch_alter_table("store_keys", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_store_keys_bucket"), ["bucket"], unique=False)
-
     op.create_table(
         "switches",
         sa.Column("name", sa.String(length=40), nullable=False),
@@ -195,6 +193,38 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("invites", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_invites_unit_id"), ["unit_id"], unique=False)
+
+    op.create_table(
+        "unit_stores",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("unit_id", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=40), nullable=False),
+        sa.Column("endpoint", sa.String(length=255), nullable=False),
+        sa.Column("public_endpoint", sa.String(length=255), nullable=False),
+        sa.Column("region", sa.String(length=64), nullable=False),
+        sa.Column("access_key", sa.String(length=128), nullable=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=True),
+        sa.Column("next_secret", sa.LargeBinary(), nullable=True),
+        sa.Column("wide_upload_keys", sa.Boolean(), nullable=False),
+        sa.Column("read_only_access_key", sa.String(length=128), nullable=False),
+        sa.Column("read_only_secret", sa.LargeBinary(), nullable=True),
+        sa.Column("configured_as", sa.String(length=500), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["unit_id"], ["units.id"], name=op.f("fk_unit_stores_unit_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_unit_stores")),
+    )
+    with op.batch_alter_table("unit_stores", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_unit_stores_unit_id"), ["unit_id"], unique=False)
+        batch_op.create_index(
+            "uq_unit_stores_state",
+            ["unit_id", "state"],
+            unique=True,
+            sqlite_where=sa.text("state <> 'replaced'"),
+            postgresql_where=sa.text("state <> 'replaced'"),
+        )
 
     op.create_table(
         "users",
@@ -316,6 +346,8 @@ def upgrade() -> None:
         sa.Column("file_count", sa.BigInteger(), nullable=False),
         sa.Column("bytes_stored", sa.BigInteger(), nullable=False),
         sa.Column("bytes_original", sa.BigInteger(), nullable=False),
+        sa.Column("store_id", sa.Integer(), nullable=True),
+        sa.Column("moving", sa.Boolean(), nullable=False),
         sa.Column("usage_closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_by", sa.Integer(), nullable=True),
         sa.Column("updated_by", sa.Integer(), nullable=True),
@@ -323,6 +355,9 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["created_by"], ["users.id"], name=op.f("fk_projects_created_by"), ondelete="SET NULL"
+        ),
+        sa.ForeignKeyConstraint(
+            ["store_id"], ["unit_stores.id"], name=op.f("fk_projects_store_id")
         ),
         sa.ForeignKeyConstraint(["unit_id"], ["units.id"], name=op.f("fk_projects_unit_id")),
         sa.ForeignKeyConstraint(
@@ -350,6 +385,7 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_projects_status_deadline"), ["status", "deadline"], unique=False
         )
+        batch_op.create_index(batch_op.f("ix_projects_store_id"), ["store_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_projects_unit_id"), ["unit_id"], unique=False)
         batch_op.create_index(
             "ix_projects_usage_open",
@@ -430,6 +466,28 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_sessions_user_id"), ["user_id"], unique=False)
 
     op.create_table(
+        "store_keys",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("use", sa.String(length=40), nullable=False),
+        sa.Column("store", sa.String(length=500), nullable=False),
+        sa.Column("bucket", sa.String(length=63), nullable=False),
+        sa.Column("access_key", sa.String(length=128), nullable=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("store_id", sa.Integer(), nullable=True),
+        sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["store_id"], ["unit_stores.id"], name=op.f("fk_store_keys_store_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_store_keys")),
+        sa.UniqueConstraint("access_key", name=op.f("uq_store_keys_access_key")),
+    )
+    with op.batch_alter_table("store_keys", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_store_keys_bucket"), ["bucket"], unique=False)
+        batch_op.create_index(batch_op.f("ix_store_keys_store_id"), ["store_id"], unique=False)
+
+    op.create_table(
         "user_emails",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("user_id", sa.Integer(), nullable=False),
@@ -483,6 +541,30 @@ def upgrade() -> None:
         batch_op.create_index(
             batch_op.f("ix_deadline_summaries_mail_id"), ["mail_id"], unique=False
         )
+
+    op.create_table(
+        "download_sums",
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("files", sa.BigInteger(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("kept_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"],
+            ["projects.id"],
+            name=op.f("fk_download_sums_project_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_download_sums_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("project_id", "user_id", name=op.f("pk_download_sums")),
+    )
+    with op.batch_alter_table("download_sums", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_download_sums_kept_at"), ["kept_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_download_sums_user_id"), ["user_id"], unique=False)
 
     op.create_table(
         "findings",

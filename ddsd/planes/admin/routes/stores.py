@@ -1,0 +1,106 @@
+"""The accounts of units at stores. Secrets come in here and never go out."""
+
+from __future__ import annotations
+
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+from litestar.status_codes import HTTP_200_OK
+
+from ddsd.access import Operator
+from ddsd.contract import admin as wire
+from ddsd.files import accounts
+from ddsd.files.accounts import Credentials, Given
+from ddsd.planes.admin import condition
+from ddsd.secret import SecretText
+from ddsd.storage.port import May, ScopedKey
+from ddsd.work import Services, reading
+
+
+@get("/stores")
+async def list_stores(
+    services: NamedDependency[Services], operator: NamedDependency[Operator]
+) -> list[wire.UnitStore]:
+    """List the stores that are used, and whether each answers."""
+    return await condition.stores_of_units(services, operator)
+
+
+@get("/units/{public_id:str}/store/policy")
+async def show_policy(
+    public_id: FromPath[str],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.StorePolicy:
+    """Tell which user and policy a unit should have at the store."""
+    async with reading(services, operator) as work:
+        plan = await accounts.plan(work, public_id)
+    return wire.StorePolicy(
+        unit=plan.unit,
+        user=plan.user,
+        endpoint=plan.address.endpoint if plan.address else "",
+        policy=plan.policy,
+    )
+
+
+@post("/units/{public_id:str}/store/credentials", status_code=HTTP_200_OK)
+async def set_credentials(
+    public_id: FromPath[str],
+    data: JSONBody[wire.SetStoreCredentials],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.StoreAccountSet:
+    """Try an account out, and give it to a unit."""
+    wanted = credentials(data)
+    given = await accounts.set_credentials(
+        services, operator, public_id, wanted, dry_run=data.dry_run
+    )
+    return _given(given, data.dry_run)
+
+
+@post("/units/{public_id:str}/store/user", status_code=HTTP_200_OK)
+async def make_user(
+    public_id: FromPath[str],
+    data: JSONBody[wire.MakeStoreUser],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.StoreAccountSet:
+    """Let an administrator of the store make the unit's user."""
+    administrator = Credentials(
+        access_key=data.admin_access_key,
+        secret_key=SecretText(data.admin_secret_key),
+        endpoint=data.endpoint,
+        public_endpoint=data.public_endpoint,
+        region=data.region,
+    )
+    given = await accounts.make_user(
+        services, operator, public_id, administrator, dry_run=data.dry_run
+    )
+    return _given(given, data.dry_run)
+
+
+def credentials(data: wire.SetStoreCredentials) -> Credentials:
+    """Return what was given, its secrets kept from being shown."""
+    read_only = None
+    if data.read_only_access_key:
+        secret = SecretText(data.read_only_secret_key)
+        read_only = ScopedKey(data.read_only_access_key, secret, May.DOWNLOAD)
+    return Credentials(
+        access_key=data.access_key,
+        secret_key=SecretText(data.secret_key),
+        endpoint=data.endpoint,
+        public_endpoint=data.public_endpoint,
+        region=data.region,
+        read_only=read_only,
+        wide_upload_keys=data.wide_upload_keys,
+    )
+
+
+def _given(given: Given, dry_run: bool) -> wire.StoreAccountSet:
+    return wire.StoreAccountSet(
+        unit=given.unit,
+        endpoint=given.endpoint,
+        public_endpoint=given.public_endpoint,
+        access_key=given.access_key,
+        warnings=list(given.warnings),
+        dry_run=dry_run,
+    )

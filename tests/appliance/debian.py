@@ -1,0 +1,207 @@
+"""A real Debian with a real systemd: made by debootstrap once, laid under each test, booted by systemd-nspawn.
+
+The base is kept outside the checkout, in a directory that says what is in it. A machine writes into a layer of its own
+and sees no network but its loopback. Invariant: what was mounted and booted is gone when the test is over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.parts.ports import exclusive
+
+SUITE: Final = "bookworm"
+PACKAGES: Final = ("systemd", "systemd-sysv", "dbus", "python3")
+_ALL: Final = ("--target", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
+_ENVIRONMENT: Final = (
+    "env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8",
+    "HOME=/root", "DEBIAN_FRONTEND=noninteractive",
+)  # fmt: skip
+_PATIENCE_S: Final = 90.0
+
+
+def why_not() -> str:
+    """Say what this machine lacks to boot another one; nothing if it lacks nothing."""
+    if os.geteuid():
+        return "only root may boot containers"
+    missing = [one for one in ("debootstrap", "systemd-nspawn", "nsenter") if not shutil.which(one)]
+    return f"not on PATH: {', '.join(missing)}" if missing else ""
+
+
+def base() -> Path:
+    """Return a Debian with the packages of all machines, and nothing of ours."""
+    return _kept("debian", PACKAGES, _bootstrap)
+
+
+def with_postgresql() -> Path:
+    """Return a Debian with PostgreSQL besides."""
+    return _kept("postgresql", ("postgresql",), _add_postgresql)
+
+
+def _kept(name: str, packages: Sequence[str], make: object) -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddsd"
+    cache.mkdir(parents=True, exist_ok=True)
+    content = hashlib.sha256(" ".join((SUITE, *PACKAGES, *packages)).encode()).hexdigest()[:8]
+    root = cache / f"{name}-{SUITE}-{content}"
+    with exclusive(cache / f"{root.name}.lock"):
+        if not root.is_dir():
+            partial = cache / f"{root.name}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            assert callable(make)
+            make(partial)
+            partial.rename(root)
+    return root
+
+
+def _bootstrap(root: Path) -> None:
+    include = f"--include={','.join(PACKAGES)}"
+    _succeed(["debootstrap", "--variant=minbase", include, SUITE, str(root)])
+    for archive in root.glob("var/cache/apt/archives/*.deb"):
+        archive.unlink()
+
+
+def _add_postgresql(root: Path) -> None:
+    _succeed(["cp", "--archive", "--reflink=auto", str(base()), str(root)])
+    (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
+    (root / "usr/sbin/policy-rc.d").chmod(0o755)
+    shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
+    for words in (
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", "postgresql"],
+        ["apt-get", "clean"],
+    ):
+        _succeed(["chroot", str(root), *_ENVIRONMENT, *words])
+    (root / "usr/sbin/policy-rc.d").unlink()
+
+
+def _succeed(command: Sequence[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+@contextmanager
+def layer(below: Path, directory: Path) -> Iterator[Path]:
+    """Yield a root that looks like ``below`` and can be written to; what is written goes with the directory."""
+    root, upper, work = (directory / name for name in ("root", "upper", "work"))
+    for one in (root, upper, work):
+        one.mkdir(parents=True)
+    options = f"lowerdir={below},upperdir={upper},workdir={work}"
+    mounted = subprocess.run(
+        ["mount", "-t", "overlay", "overlay", "-o", options, str(root)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:  # this directory is on a file system that cannot be an upper layer
+        root.rmdir()
+        _succeed(["cp", "--archive", "--reflink=auto", str(below), str(root)])
+    try:
+        yield root
+    finally:
+        if not mounted.returncode:
+            _succeed(["umount", str(root)])
+        shutil.rmtree(directory)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A booted machine: its root as seen from outside before it was booted, its systemd's process ID out here."""
+
+    root: Path
+    leader: int
+
+    def try_to(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command in it as root, to its end."""
+        return subprocess.run(
+            [*self._inside(_ALL), *_ENVIRONMENT, *words],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_PATIENCE_S * 3,
+        )
+
+    def run(self, *words: str, stdin: str = "") -> str:
+        """Run a command in it that must succeed; return what it printed."""
+        done = self.try_to(*words, stdin=stdin)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}\n{self.journal()}"
+        return done.stdout
+
+    def script(self, lines: str) -> str:
+        """Run lines of shell in it, up to the first that fails; all must succeed. Return what they printed."""
+        return self.run("sh", "-ec", f"cd /root; exec 2>&1\n{lines}")
+
+    def journal(self, unit: str = "ddsd*") -> str:
+        """Return what a unit and systemd have said of it."""
+        return self.try_to("journalctl", "--no-pager", "--output=short", "--unit", unit).stdout
+
+    def shown(self, unit: str, name: str) -> str:
+        """Return one of a unit's properties."""
+        return self.run("systemctl", "show", "--value", "--property", name, unit).strip()
+
+    def outside(self, path: str) -> Path:
+        """Return where a path of it is out here, with what is mounted inside."""
+        return Path(f"/proc/{self.leader}/root") / path.removeprefix("/")
+
+    def beside(self, *words: str) -> list[str]:
+        """Return the command that runs a program of this machine on the network of that one."""
+        return [*self._inside(("--target", "--net")), *words]
+
+    def until(self, unit: str, name: str, wanted: str) -> None:
+        """Return when a unit's property has become what is wanted; a regular expression."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while not re.fullmatch(wanted, value := self.shown(unit, name)):
+            assert time.monotonic() < deadline, f"{name}={value}, not {wanted}\n{self.journal()}"
+            time.sleep(0.1)
+
+    def _inside(self, namespaces: Sequence[str]) -> list[str]:
+        target, *others = namespaces
+        inside = ["nsenter", target, str(self.leader), *others]
+        return [*inside, "--root", "--wd=/root"] if "--mount" in others else inside
+
+
+@contextmanager
+def booted(root: Path, *binds: Path) -> Iterator[Machine]:
+    """Boot a root, with directories of this machine to read from at the same paths; power it off at the end."""
+    bind = [f"--bind-ro={one}" for one in binds]
+    log = root.parent / "console"
+    with log.open("wb") as console:
+        container = subprocess.Popen(
+            [
+                "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network",
+                "--resolv-conf=off", "--timezone=off", "--link-journal=no", *bind, "-D", root, "--boot",
+            ],
+            stdin=subprocess.DEVNULL, stdout=console, stderr=console,
+        )  # fmt: skip
+    try:
+        machine = Machine(root, _leader(container, log))
+        machine.try_to("systemctl", "is-system-running", "--wait")
+        yield machine
+        machine.try_to("systemctl", "poweroff")
+        container.wait(_PATIENCE_S)
+    finally:
+        if container.poll() is None:
+            container.kill()
+            container.wait()
+
+
+def _leader(container: subprocess.Popen[bytes], log: Path) -> int:
+    """Return the process that is number 1 in there, as soon as its systemd answers."""
+    children = Path(f"/proc/{container.pid}/task/{container.pid}/children")
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        assert container.poll() is None, log.read_text(errors="replace")
+        assert time.monotonic() < deadline, log.read_text(errors="replace")
+        for child in map(int, children.read_text().split()):
+            if Path(f"/proc/{child}/root/run/systemd/private").exists():
+                return child
+        time.sleep(0.05)

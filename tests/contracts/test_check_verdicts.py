@@ -1,0 +1,168 @@
+"""The operator's checks see what is wrong: with stores that lack something, or stand in wrong surroundings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+
+import pytest
+from minio.commonconfig import ENABLED
+from minio.versioningconfig import VersioningConfig
+
+from ddsd.clock import SystemClock
+from ddsd.secret import SecretText
+from ddsd.storage.check import bench as benches
+from ddsd.storage.check.catalogue import CHECKS
+from ddsd.storage.check.outcome import Outcome, Verdict, perform
+from ddsd.storage.minio import S3Store
+from ddsd.storage.port import May, ScopedKey
+from tests.contracts.stores import SCRATCH, a_bench, minio_store
+from tests.parts.minio_server import MinioServer
+from tests.parts.ports import free_port
+from tests.parts.versitygw import VersityServer
+
+BY_NAME = {check.name: check for check in CHECKS}
+
+
+async def outcome(store: S3Store, name: str, clock: object = None) -> Outcome:
+    await store.start()
+    try:
+        async with a_bench(store) as bench:
+            if isinstance(clock, Ahead):
+                bench = dataclasses.replace(bench, clock=clock)
+            return await perform(BY_NAME[name], bench)
+    finally:
+        await store.stop()
+
+
+class Ahead:
+    """A clock that goes ahead."""
+
+    def __init__(self, seconds: int) -> None:
+        self._seconds = seconds
+
+    def now(self) -> datetime:
+        """Return a moment to come."""
+        return SystemClock().now() + timedelta(seconds=self._seconds)
+
+
+def a_store_without_keys(server: VersityServer, *, wide: bool = False) -> S3Store:
+    """Return a store that has no MinIO administration API, and is configured without an IAM service."""
+    return S3Store(
+        endpoint=server.endpoint,
+        access_key=server.access_key,
+        secret_key=server.secret_key,
+        allow_wide_upload_key=wide,
+    )
+
+
+@pytest.fixture
+async def minio(running_minio: MinioServer) -> AsyncIterator[S3Store]:
+    store = minio_store(running_minio)
+    await store.start()
+    yield store
+    await store.stop()
+
+
+async def test_store_without_narrow_keys_fails_and_says_what_to_set(
+    running_versitygw: VersityServer,
+) -> None:
+    seen = await outcome(a_store_without_keys(running_versitygw), "upload-keys")
+    assert seen.verdict is Verdict.FAILED
+    assert "store.allow_wide_upload_keys" in seen.seen
+    assert "store.iam_endpoint" in seen.check.remedy
+
+
+async def test_what_needs_a_narrow_key_is_not_tried_without_one(
+    running_versitygw: VersityServer,
+) -> None:
+    seen = await outcome(a_store_without_keys(running_versitygw), "replayed-parts")
+    assert (seen.verdict, seen.seen) == (
+        Verdict.NOT_TRIED,
+        "needs a key to upload with: see upload-keys",
+    )
+
+
+async def test_wide_upload_keys_are_a_warning(running_versitygw: VersityServer) -> None:
+    store = a_store_without_keys(running_versitygw, wide=True)
+    seen = await outcome(store, "upload-keys")
+    assert seen.verdict is Verdict.WARNING
+    assert "reaches every project" in seen.seen
+
+
+async def test_read_only_key_of_the_operator_that_may_write_fails(
+    running_versitygw: VersityServer,
+) -> None:
+    server = running_versitygw
+    store = S3Store(
+        endpoint=server.endpoint,
+        access_key=server.access_key,
+        secret_key=server.secret_key,
+        read_only_key=ScopedKey(server.access_key, server.secret_key, May.DOWNLOAD),
+    )
+    seen = await outcome(store, "download-keys")
+    assert seen.verdict is Verdict.FAILED
+
+
+async def test_store_that_nobody_runs_fails_within_seconds() -> None:
+    store = S3Store(
+        endpoint=f"http://127.0.0.1:{free_port()}", access_key="x" * 20, secret_key=SecretText("y")
+    )
+    seen = await outcome(store, "answers")
+    assert seen.verdict is Verdict.FAILED
+    assert "does not answer" in seen.seen
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verdict"),
+    [(0, Verdict.PASSED), (120, Verdict.WARNING), (1000, Verdict.FAILED)],
+)
+async def test_clocks_that_differ_are_told(
+    running_minio: MinioServer, seconds: int, verdict: Verdict
+) -> None:
+    seen = await outcome(minio_store(running_minio), "clock", Ahead(seconds))
+    assert seen.verdict is verdict
+
+
+async def test_plain_http_beyond_this_machine_fails(running_minio: MinioServer) -> None:
+    store = S3Store(
+        endpoint=running_minio.endpoint,
+        public_endpoint="http://store.example:9000",
+        access_key=running_minio.access_key,
+        secret_key=running_minio.secret_key,
+    )
+    seen = await outcome(store, "transport")
+    assert seen.verdict is Verdict.FAILED
+    assert "plain HTTP" in seen.seen
+
+
+async def test_bucket_that_keeps_versions_is_seen(
+    minio: S3Store, running_minio: MinioServer
+) -> None:
+    async with a_bench(minio) as bench:
+        bucket = await bench.bucket()
+        assert not await minio.keeps_versions(bucket)
+        root = bench.holder(
+            ScopedKey(running_minio.access_key, running_minio.secret_key, May.EVERYTHING)
+        )
+        root.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+        assert await minio.keeps_versions(bucket)
+
+
+async def test_what_a_killed_check_left_is_swept(minio: S3Store) -> None:
+    left = f"{SCRATCH}killed"
+    await minio.ensure_bucket(left)
+    await minio.put(left, "a", b"content")
+    await minio.ensure_bucket("other-bucket")
+    assert await benches.sweep(minio, SCRATCH) == ()
+    assert left not in await minio.list_buckets()
+    assert "other-bucket" in await minio.list_buckets()
+
+
+async def test_bench_is_cleared_although_a_check_broke(minio: S3Store) -> None:
+    with pytest.raises(RuntimeError, match="in the middle"):
+        async with a_bench(minio) as bench:
+            await minio.put(await bench.bucket(), "a", b"content")
+            raise RuntimeError("in the middle")
+    assert await minio.list_buckets(SCRATCH) == ()
