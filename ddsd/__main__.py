@@ -144,6 +144,7 @@ def demo(context: typer.Context) -> None:
 def main() -> None:
     """Run the command line; refusals are sentences, not tracebacks. What it writes, nobody else may read."""
     os.umask(0o077)
+    _leave_unreadable_directory()
     try:
         app()
     except ConfigurationError as wrong:
@@ -152,6 +153,14 @@ def main() -> None:
     except DdsError as wrong:
         _complain(wrong.message)
         sys.exit(FAILED)
+
+
+def _leave_unreadable_directory() -> None:
+    """Leave a directory that is closed to this user (``sudo -u``): rich asks for its name, and gives up."""
+    try:
+        Path.cwd()
+    except OSError:
+        os.chdir("/")
 
 
 def _complain(message: str) -> None:
