@@ -24,6 +24,7 @@ COMMANDS: Final = frozenset({"ddsd", "ddsctl", "rclone"})
 CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 _ZONES: Final = Path("/usr/share/zoneinfo")
 _RELEASE: Final = Path("/etc/os-release")
+_READABLE: Final = 0o644
 _ELF: Final = b"\x7fELF"
 _LINKED: Final = re.compile(r"(?:=> |^\t)(/\S+)", re.MULTILINE)
 _DLOPENED: Final = ("libgcc_s.so.1",)
@@ -55,6 +56,8 @@ def lay_out(environment: Path, root: Path) -> None:
     _write_accounts(root)
     _make_directories(root)
     _list_packages(copied, root)
+    for module in root.rglob("*.py"):
+        module.chmod(_READABLE)
 
 
 def _in(root: Path, path: Path) -> Path:
@@ -138,7 +141,9 @@ def _linked_with(path: Path) -> list[str]:
     told = subprocess.run(["ldd", path], capture_output=True, text=True, check=False)
     if "not found" in told.stdout:
         sys.exit(f"image.py: {path} lacks a library:\n{told.stdout}")
-    return [found for found in _LINKED.findall(told.stdout) if not found.startswith(str(path.parent))]
+    return [
+        found for found in _LINKED.findall(told.stdout) if not found.startswith(str(path.parent))
+    ]
 
 
 def _write_accounts(root: Path) -> None:
@@ -152,7 +157,13 @@ def _write_accounts(root: Path) -> None:
 
 
 def _make_directories(root: Path) -> None:
-    for name, mode in {"tmp": 0o1777, "run": 0o755, "proc": 0o755, "sys": 0o755, "dev": 0o755}.items():
+    for name, mode in {
+        "tmp": 0o1777,
+        "run": 0o755,
+        "proc": 0o755,
+        "sys": 0o755,
+        "dev": 0o755,
+    }.items():
         (root / name).mkdir(exist_ok=True)
         (root / name).chmod(mode)
     (root / "etc/ddsd").mkdir()
