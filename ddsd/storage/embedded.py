@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import ipaddress
 import os
 import re
 import shutil
@@ -136,7 +137,8 @@ class EmbeddedStore(S3Objects):
         """
         if not self._port:
             raise StoreUnavailable("The embedded store has no address before its first start.")
-        host = f"[{self._address}]" if ":" in self._address else self._address
+        address = _reachable(self._address)
+        host = f"[{address}]" if ":" in address else address
         return f"http://{host}:{self._port}"
 
     @property
@@ -337,6 +339,14 @@ class EmbeddedStore(S3Objects):
                 if time.monotonic() > give_up:
                     raise
                 await asyncio.sleep(0.05)
+
+
+def _reachable(address: str) -> str:
+    """Return loopback for the address that means all of them."""
+    listened_on = ipaddress.ip_address(address)
+    if not listened_on.is_unspecified:
+        return address
+    return "::1" if listened_on.version == 6 else "127.0.0.1"
 
 
 def found_rclone() -> Path:
