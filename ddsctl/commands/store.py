@@ -14,6 +14,7 @@ from ddsctl.commands.jobs import until_ended
 from ddsctl.confirm import DryRun, Yes, confirm, tell_dry_run
 from ddsctl.output import Column, Format
 from ddsctl.session import AsJson, AsTsv, Session
+from ddsd.contract import sizes
 
 if TYPE_CHECKING:
     from ddsd.contract.admin import (
