@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ddsctl import asking, completion, output, session, sizes
+from ddsctl import asking, completion, output, session
 from ddsctl.confirm import DryRun, tell_dry_run
 from ddsctl.failures import Failure
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv
+from ddsd.contract import sizes
 
 if TYPE_CHECKING:
     from ddsctl.client import Daemon
