@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ddsctl import asking, output, session
+from ddsctl import asking, completion, output, session
 from ddsctl.confirm import DryRun, tell_dry_run
 from ddsctl.failures import Failure
 from ddsctl.output import Column
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Units: the facilities that deliver.", no_args_is_help=True)
 
-UnitName = Annotated[str, typer.Argument(help="The unit's public ID.", show_default=False)]
+UnitName = Annotated[
+    str,
+    typer.Argument(
+        help="The unit's public ID.", autocompletion=completion.units, show_default=False
+    ),
+]
 
 
 def _size(text: str, typed_as: str) -> int:
