@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from ddsd import tls
 from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
@@ -126,21 +127,29 @@ def build(settings: Settings, **replacements: Any) -> Services:
     return Services(settings=settings, clock=clock, **made, **replacements)
 
 
-def check(settings: Settings) -> None:
-    """Look at what the daemon needs of this machine, without making anything.
+def check(settings: Settings) -> list[str]:
+    """Look at what the daemon needs of this machine, without making anything; return what will be wrong soon.
 
     Raises:
         ConfigurationError: a secret is missing, cannot be read, or has the wrong form; the state
             directory cannot be used; there is no such admin group. All problems are named at once.
     """
     problems = []
-    for look in (_check_secrets, _check_state_directory, _check_admin_group, _check_ca_file):
+    for look in (
+        _check_secrets,
+        _check_certificate,
+        _check_state_directory,
+        _check_admin_group,
+        _check_ca_file,
+    ):
         try:
             look(settings)
         except ConfigurationError as wrong:
             problems.append(wrong.message)
     if problems:
         raise ConfigurationError("\n".join(problems))
+    warning = tls.check(settings.listen, SystemClock().now())
+    return [f"listen.tls_certificate_file: {warning}"] if warning else []
 
 
 def admin_group_id(name: str) -> int | None:
@@ -161,6 +170,10 @@ def _check_secrets(settings: Settings) -> None:
     text = read_secrets(settings).instance_key
     if text is not None:
         _parsed(text)
+
+
+def _check_certificate(settings: Settings) -> None:
+    tls.check(settings.listen, SystemClock().now())
 
 
 def _check_state_directory(settings: Settings) -> None:

@@ -79,16 +79,30 @@ class QuotaStatus(_Sent):
     used_bytes: int
 
 
+class CertificateStatus(_Sent):
+    """The certificate that the public plane shows.
+
+    ``warning``: it must be renewed soon. ``problem``: why a newer one was not taken. Empty: nothing is wrong.
+    """
+
+    names: list[str]
+    expires_at: datetime
+    warning: str = ""
+    problem: str = ""
+
+
 class Status(_Sent):
     """How the service is. ``quotas`` are the units over their warning level.
 
     ``held`` counts the projects whose deadline has passed and whose data waits for letters to be delivered.
+    ``certificate`` is null where the daemon itself speaks no TLS.
     """
 
     version: str
     facility: str
     demo: bool
     public_url: str
+    certificate: CertificateStatus | None = None
     started_at: datetime
     uptime_s: int
     database: DatabaseStatus
@@ -476,9 +490,10 @@ class MonthOfUsage(_Sent):
 
 
 class CollectUsage(_Asked):
-    """Write down every month that is due. ``dry_run``: only tell which."""
+    """Write down the oldest month that is due. ``dry_run``: only tell which is, of those later than ``after``."""
 
     dry_run: bool = False
+    after: str | None = None
 
 
 class SendUsage(_Asked):

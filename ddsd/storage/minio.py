@@ -22,6 +22,7 @@ from minio.minioadmin import MinioAdmin
 from ddsd.clock import Clock, SystemClock
 from ddsd.errors import DdsError, StoreRefused, StoreUnavailable
 from ddsd.secret import SecretText
+from ddsd.storage import faults
 from ddsd.storage.port import May, ScopedKey, expiry, new_access_key, new_secret_key
 from ddsd.storage.s3 import Account, S3Objects
 from ddsd.storage.sigv4 import host_of
@@ -145,9 +146,7 @@ class S3Store(S3Objects):
         except MinioAdminException as error:
             raise _translated(error) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise StoreUnavailable(
-                f"The object store at {self._account.endpoint} does not answer: {error}"
-            ) from error
+            raise faults.silence(self._account.endpoint, error) from error
 
     def _admin(self) -> MinioAdmin:
         account = self._account
@@ -222,8 +221,9 @@ def _translated(error: MinioAdminException) -> DdsError:
     except (ValueError, KeyError, TypeError):
         return StoreRefused(
             "This object store has no MinIO administration API, so keys bound to one bucket cannot "
-            "be made. Either use MinIO, or set store.allow_wide_upload_keys = true (uploaders then "
-            "receive the configured key) and store.read_only_access_key for downloads. "
+            "be made. If it has an IAM service, set store.iam_endpoint. Else use MinIO, or set "
+            "store.allow_wide_upload_keys = true (uploaders then receive the configured key) and "
+            "store.read_only_access_key for downloads. "
             f"(HTTP {status})"
         )
     if code in _NO_SUCH_KEY:
