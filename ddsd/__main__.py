@@ -67,11 +67,12 @@ def root(
 def serve(config: ConfigOption = None) -> None:
     """Run the daemon until it is told to stop (SIGTERM, or Ctrl-C)."""
     settings = _configured(config)
-    from ddsd import bootstrap, daemon
+    from ddsd import bootstrap, daemon, listeners
+    from ddsd.settings import load
 
     try:
-        daemon.run(bootstrap.build(settings))
-    except daemon.DaemonFailed as wrong:
+        daemon.run(bootstrap.build(settings), reread=lambda: load(config))
+    except listeners.DaemonFailed as wrong:
         _complain(str(wrong))
         raise typer.Exit(FAILED) from wrong
 
@@ -103,7 +104,8 @@ def check_config(
         settings = load(config)
         typer.echo(f"# read: {', '.join(sources(config))}", err=as_json)
         typer.echo(settings.model_dump_json(indent=2) if as_json else _as_lines(settings))
-        bootstrap.check(settings)
+        for warning in bootstrap.check(settings):
+            _complain(warning)
     except ConfigurationError as wrong:
         _complain(wrong.message)
         raise typer.Exit(FAILED) from wrong
@@ -133,9 +135,39 @@ def demo(context: typer.Context) -> None:
     alone(context.args, prog_name="ddsd demo", standalone_mode=True)
 
 
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def setup(context: typer.Context) -> None:
+    """Set up this machine's installation, or change it; `ddsd setup --help` tells more."""
+    from ddsd.setup.run import setup_command
+
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command()(setup_command)
+    alone(context.args, prog_name="ddsd setup", standalone_mode=True)
+
+
+@app.command("setup-trial")
+def setup_trial(config: ConfigOption = None) -> None:
+    """Deliver a test file to this installation and back, as its setup does at the end. Nothing of it stays."""
+    settings = _configured(config)
+    from ddsd.setup import trial
+
+    try:
+        facts = trial.run(settings)
+    except trial.TrialFailed as wrong:
+        _complain(str(wrong))
+        raise typer.Exit(FAILED) from wrong
+    typer.echo(
+        f"delivered {facts.size_original:,} bytes to ourselves and back; every byte was compared"
+    )
+
+
 def main() -> None:
     """Run the command line; refusals are sentences, not tracebacks. What it writes, nobody else may read."""
     os.umask(0o077)
+    _leave_unreadable_directory()
     try:
         app()
     except ConfigurationError as wrong:
@@ -144,6 +176,14 @@ def main() -> None:
     except DdsError as wrong:
         _complain(wrong.message)
         sys.exit(FAILED)
+
+
+def _leave_unreadable_directory() -> None:
+    """Leave a directory that is closed to this user (``sudo -u``): rich asks for its name, and gives up."""
+    try:
+        Path.cwd()
+    except OSError:
+        os.chdir("/")
 
 
 def _complain(message: str) -> None:

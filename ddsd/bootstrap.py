@@ -14,10 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from ddsd import tls
 from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
-from ddsd.files import grants, reconciliation, removal, store_check
+from ddsd.files import grants, moving, reconciliation, removal, rotation, store_check
 from ddsd.jobs import housekeeping
 from ddsd.jobs.runner import Handler, JobRunner, Pace
 from ddsd.jobs.schedule import Cron, Schedule, ScheduledJob
@@ -63,6 +64,8 @@ _JOBS: Final[Mapping[str, Handler]] = {
     **mailing.HANDLERS,
     **reminders.HANDLERS,
     **removal.HANDLERS,
+    **rotation.HANDLERS,
+    **moving.HANDLERS,
     **reconciliation.HANDLERS,
     **store_check.HANDLERS,
     **usage_jobs.HANDLERS,
@@ -124,21 +127,29 @@ def build(settings: Settings, **replacements: Any) -> Services:
     return Services(settings=settings, clock=clock, **made, **replacements)
 
 
-def check(settings: Settings) -> None:
-    """Look at what the daemon needs of this machine, without making anything.
+def check(settings: Settings) -> list[str]:
+    """Look at what the daemon needs of this machine, without making anything; return what will be wrong soon.
 
     Raises:
         ConfigurationError: a secret is missing, cannot be read, or has the wrong form; the state
             directory cannot be used; there is no such admin group. All problems are named at once.
     """
     problems = []
-    for look in (_check_secrets, _check_state_directory, _check_admin_group, _check_ca_file):
+    for look in (
+        _check_secrets,
+        _check_certificate,
+        _check_state_directory,
+        _check_admin_group,
+        _check_ca_file,
+    ):
         try:
             look(settings)
         except ConfigurationError as wrong:
             problems.append(wrong.message)
     if problems:
         raise ConfigurationError("\n".join(problems))
+    warning = tls.check(settings.listen, SystemClock().now())
+    return [f"listen.tls_certificate_file: {warning}"] if warning else []
 
 
 def admin_group_id(name: str) -> int | None:
@@ -159,6 +170,10 @@ def _check_secrets(settings: Settings) -> None:
     text = read_secrets(settings).instance_key
     if text is not None:
         _parsed(text)
+
+
+def _check_certificate(settings: Settings) -> None:
+    tls.check(settings.listen, SystemClock().now())
 
 
 def _check_state_directory(settings: Settings) -> None:
@@ -304,13 +319,27 @@ def _stores(settings: Settings, clock: Clock) -> Stores:
 
 def opened(clock: Clock, account: StoreAccount, *, ca_file: Path | None = None) -> ObjectStore:
     """Return the store of a unit's account, not yet started."""
+    address = account.address
+    if address.iam_endpoint:
+        return IamStore(
+            iam_endpoint=address.iam_endpoint,
+            endpoint=address.endpoint,
+            access_key=account.access_key,
+            secret_key=account.secret_key,
+            public_endpoint=address.public_endpoint,
+            region=address.region,
+            buckets=account.buckets,
+            ca_file=ca_file,
+            clock=clock,
+        )
     return S3Store(
-        endpoint=account.address.endpoint,
-        ca_file=ca_file,
+        endpoint=address.endpoint,
         access_key=account.access_key,
         secret_key=account.secret_key,
-        public_endpoint=account.address.public_endpoint,
-        region=account.address.region,
+        public_endpoint=address.public_endpoint,
+        region=address.region,
+        buckets=account.buckets,
+        ca_file=ca_file,
         allow_wide_upload_key=account.wide_upload_keys,
         read_only_key=account.read_only,
         clock=clock,

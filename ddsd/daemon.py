@@ -8,51 +8,46 @@ the process ends by itself. Requests and jobs that run when it is told to stop g
 from __future__ import annotations
 
 import asyncio
-import errno
-import fcntl
-import ipaddress
 import os
-import pwd
 import signal
 import socket
-import stat
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 import uvicorn
 import uvloop
 
-from ddsd import __version__, bootstrap
+from ddsd import __version__, bootstrap, log
 from ddsd.db import revision
 from ddsd.db.engine import Database
-from ddsd.errors import ConfigurationError, DatabaseUnavailable, DdsError, TooLarge
+from ddsd.errors import ConfigurationError, DatabaseUnavailable, DdsError
 from ddsd.jobs.runner import JobRunner
 from ddsd.keys import instance_check
-from ddsd.log import AsgiApp, Message, Receive, RequestLog, Scope, Send
+from ddsd.listeners import DaemonFailed, admin_listener, public_listener, shown_address
+from ddsd.log import AsgiApp, RequestLog
 from ddsd.reception import Reception
-from ddsd.settings import Listen, Settings
+from ddsd.rim import BodyLimit, Forwarded, SecurityHeaders
+from ddsd.settings import Listen, Settings, changed
+from ddsd.tls import Shown
 from ddsd.work import Services
 
-SOCKET_MODE: Final = 0o660
-DIRECTORY_MODE: Final = 0o750
 _KEEP_ALIVE_S: Final = 75  # longer than reverse proxies', or they send into closing connections
 _AFTER_CANCEL_S: Final = 2.0
+<<<<<<< HEAD
+_AFTER_DRAIN_S: Final = 15
 _ANSWER_S: Final = 2.0
+=======
+>>>>>>> main
 _BACKLOG: Final = 2048
 
+Reread = Callable[[], Settings]
+
 _log = structlog.get_logger()
-
-
-class DaemonFailed(Exception):
-    """The daemon could not start, or lost a part it cannot be without; the message says which."""
-
-
-class PortTaken(DaemonFailed):
-    """Another program listens where the public plane would."""
 
 
 @dataclass(frozen=True)
@@ -64,27 +59,29 @@ class Planes:
     admin_protocol: type[asyncio.Protocol] = Reception
 
 
-def planes(services: Services) -> Planes:
-    """Build the applications of both planes."""
+def planes(services: Services, shown: Shown | None = None) -> Planes:
+    """Build the applications of both planes; ``shown``: the certificate of the public one."""
     from ddsd.planes import public
     from ddsd.planes.admin import app as admin
     from ddsd.planes.admin.peer import PeerProtocol
 
     return Planes(
         public.build(services),
-        admin.build(services, bootstrap.scheduled(services.settings)),
+        admin.build(services, bootstrap.scheduled(services.settings), shown),
         PeerProtocol,
     )
 
 
-def run(services: Services, apps: Planes | None = None) -> None:
+def run(services: Services, apps: Planes | None = None, reread: Reread | None = None) -> None:
     """Serve in an event loop of its own; see :func:`serve`."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(services, apps))
+        runner.run(serve(services, apps, reread))
 
 
-async def serve(services: Services, apps: Planes | None = None) -> None:
-    """Run the daemon until SIGTERM or SIGINT, then drain.
+async def serve(
+    services: Services, apps: Planes | None = None, reread: Reread | None = None
+) -> None:
+    """Run the daemon until SIGTERM or SIGINT, then drain. SIGHUP: see :func:`_reload`.
 
     To be called in the main thread. A second signal ends the drain at once. Both listeners are
     bound before anything else starts, and accept when everything else has started.
@@ -92,38 +89,60 @@ async def serve(services: Services, apps: Planes | None = None) -> None:
     Args:
         services: from :func:`ddsd.bootstrap.build`; closed at the end.
         apps: the planes; ``None`` means :func:`planes`.
+        reread: reads the configuration again; ``None``: it came from no file.
 
     Raises:
-        ConfigurationError: the database's revision, the instance key, the admin group or an address
-            does not fit.
+        ConfigurationError: the database's revision, the instance key, the certificate, the admin
+            group or an address does not fit.
         DaemonFailed: a part does not start, a listener is taken, or a plane ended by itself.
     """
     notify = Notifier.of(os.environ)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(_close, services)
         orders = stack.enter_context(_signals())
-        servers, runner = await _start(services, apps, stack)
+        shown = _certificate(services)
+        servers, runner = await _start(services, apps, shown, stack)
         await stack.enter_async_context(_background(_feed_watchdog(notify, services.database)))
+        if shown:
+            await stack.enter_async_context(_background(shown.watch()))
+        reloading = _follow_hangups(orders, notify, _Reloadable(services.settings, reread, shown))
+        await stack.enter_async_context(_background(reloading))
         notify("READY=1", f"STATUS=ddsd {__version__} is serving")
         _log.info("daemon.ready", **{server.plane: server.address for server in servers})
         await _until_told(orders, servers)
-        notify("STOPPING=1", "STATUS=draining")
+        notify("STOPPING=1", "STATUS=draining", _more_time(services.settings.listen))
         _log.info("daemon.draining", at_most_s=services.settings.listen.drain_s)
         await _drain(orders, servers, runner)
     _log.info("daemon.stopped")
 
 
+<<<<<<< HEAD
+def _more_time(listen: Listen) -> str:
+    """Ask systemd for as long as a drain may take, whatever its own limit is."""
+    return f"EXTEND_TIMEOUT_USEC={(listen.drain_s + _AFTER_DRAIN_S) * 1_000_000}"
+
+
 async def _start(
     services: Services, apps: Planes | None, stack: AsyncExitStack
 ) -> tuple[Sequence[PlaneServer], JobRunner]:
+=======
+def _certificate(services: Services) -> Shown | None:
+>>>>>>> main
     listen = services.settings.listen
+    return Shown(listen, services.clock) if listen.tls_certificate_file else None
+
+
+async def _start(
+    services: Services, apps: Planes | None, shown: Shown | None, stack: AsyncExitStack
+) -> tuple[Sequence[PlaneServer], JobRunner]:
+    settings, listen = services.settings, services.settings.listen
     with _opening(services.settings):
         await revision.require_head(services.database)
         await instance_check.require_same_key(services.database, services.instance_key)
     with _starting("the admin socket"):
         admin_socket = stack.enter_context(admin_listener(listen))
     public_socket = stack.enter_context(public_listener(listen))
-    apps = apps or planes(services)
+    apps = apps or planes(services, shown)
     with _starting("the object store"):
         stack.push_async_callback(services.store.stop)
         stack.push_async_callback(services.stores.stop)
@@ -135,8 +154,10 @@ async def _start(
     schedule = bootstrap.schedule(services)
     stack.push_async_callback(schedule.stop)
     schedule.start()
+    guarded = guard(apps.public, settings)
+    tls = shown.context if shown else None
     servers = (
-        PlaneServer("public", apps.public, public_socket, listen),
+        PlaneServer("public", guarded, public_socket, listen, tls=tls),
         PlaneServer("admin", apps.admin, admin_socket, listen, apps.admin_protocol),
     )
     for server in servers:
@@ -174,31 +195,67 @@ def _starting(part: str) -> Iterator[None]:
 class _Orders:
     """What the signals ask for."""
 
-    stop: asyncio.Event
-    hurry: asyncio.Event
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    reload: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @contextmanager
 def _signals() -> Iterator[_Orders]:
     """Handle SIGTERM, SIGINT and SIGHUP, once for everything in this process."""
     loop = asyncio.get_running_loop()
-    orders = _Orders(asyncio.Event(), asyncio.Event())
+    orders = _Orders()
 
     def told_to_stop(number: signal.Signals) -> None:
         _log.info("daemon.told_to_stop", signal=number.name)
         (orders.hurry if orders.stop.is_set() else orders.stop).set()
 
-    def told_to_reload() -> None:
-        _log.info("daemon.hangup_ignored", why="changed settings take effect after a restart")
-
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop, number)
-    loop.add_signal_handler(signal.SIGHUP, told_to_reload)
+    loop.add_signal_handler(signal.SIGHUP, orders.reload.set)
     try:
         yield orders
     finally:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
+
+
+@dataclass(frozen=True)
+class _Reloadable:
+    """What SIGHUP may change, and the settings that are in effect."""
+
+    settings: Settings
+    reread: Reread | None
+    shown: Shown | None
+
+
+async def _follow_hangups(orders: _Orders, notify: Notifier, what: _Reloadable) -> None:
+    while True:
+        await orders.reload.wait()
+        orders.reload.clear()
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        _reload(what)
+        notify("READY=1")
+
+
+def _reload(what: _Reloadable) -> None:
+    """Take the certificate and the log's level anew; all else that was changed is named and waits for a restart.
+
+    A configuration that does not fit changes nothing, and is told of.
+    """
+    if what.shown:
+        what.shown.take_anew()
+    if what.reread is None:
+        return
+    try:
+        wanted = what.reread()
+    except ConfigurationError as wrong:
+        _log.error("daemon.reload_refused", why=wrong.message)
+        return
+    _log.info("daemon.reloaded", level=wanted.log.level.value)
+    log.configure(wanted.log.level, what.settings.log.format)
+    if waiting := [key for key in changed(what.settings, wanted) if key != "log.level"]:
+        _log.warning("daemon.restart_needed", settings=waiting)
 
 
 async def _until_told(orders: _Orders, servers: Sequence[PlaneServer]) -> None:
@@ -236,6 +293,12 @@ async def _background(
         await asyncio.wait({task})
 
 
+def guard(app: AsgiApp, settings: Settings) -> AsgiApp:
+    """Put around the public plane what strangers and their browsers make necessary."""
+    strict = settings.instance.public_url.startswith("https://")
+    return Forwarded(SecurityHeaders(app, strict=strict), settings.listen.trusted_proxies)
+
+
 class PlaneServer(uvicorn.Server):
     """One plane's server. Signals are not its business: :func:`serve` handles them for both.
 
@@ -243,8 +306,9 @@ class PlaneServer(uvicorn.Server):
         plane: its name in the log.
         app: the application; gets the body limit and the request log around it.
         listener: bound, not yet listening; closed with the server.
-        listen: limits, time to drain, and which proxies are believed.
+        listen: limits and time to drain.
         protocol: uvicorn's HTTP protocol class.
+        tls: ``None``: in the clear.
     """
 
     def __init__(
@@ -254,8 +318,8 @@ class PlaneServer(uvicorn.Server):
         listener: socket.socket,
         listen: Listen,
         protocol: type[asyncio.Protocol] = Reception,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        believed = list(listen.trusted_proxies) if listener.family != socket.AF_UNIX else []
         guarded = RequestLog(BodyLimit(app, listen.max_body_mib * 1024 * 1024), plane)
         super().__init__(
             uvicorn.Config(
@@ -267,15 +331,15 @@ class PlaneServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=bool(believed),
-                forwarded_allow_ips=believed,
+                proxy_headers=False,
+                ssl_context_factory=(lambda _config, _usual: tls) if tls else None,
                 backlog=_BACKLOG,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=listen.drain_s,
             )
         )
         self.plane = plane
-        self.address = _shown(listener)
+        self.address = shown_address(listener)
         self._listener = listener
         self._accepting = asyncio.Event()
 
@@ -319,227 +383,6 @@ class PlaneServer(uvicorn.Server):
             for request in late:
                 request.cancel()
             await asyncio.wait(late, timeout=_AFTER_CANCEL_S)
-
-
-class BodyLimit:
-    """ASGI middleware: no request's body is larger than ``most_bytes``, whatever its headers say.
-
-    What is over is answered 413 here, in a shape both planes' clients read.
-    """
-
-    _ANSWER: Final = b'{"code":"too_large","message":"The request is too large."}'
-
-    def __init__(self, app: AsgiApp, most_bytes: int) -> None:
-        self._app = app
-        self._most_bytes = most_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on as long as its body is within the limit."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-        elif self._declares_too_much(scope):
-            await self._refuse(send)
-        else:
-            await self._pass_on(scope, receive, send)
-
-    def _declares_too_much(self, scope: Scope) -> bool:
-        lengths = [value for name, value in scope["headers"] if name == b"content-length"]
-        return any(not length.isdigit() or int(length) > self._most_bytes for length in lengths)
-
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received = 0
-        answered = refused = False
-
-        async def receive_within_limit() -> Message:
-            nonlocal received, refused
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._most_bytes:
-                if not (answered or refused):
-                    refused = True
-                    await self._refuse(send)
-                raise TooLarge("The request is too large.")
-            return message
-
-        async def send_unless_refused(message: Message) -> None:
-            nonlocal answered
-            answered = True
-            if not refused:
-                await send(message)
-
-        try:
-            await self._app(scope, receive_within_limit, send_unless_refused)
-        except TooLarge:
-            if not refused:
-                raise
-
-    async def _refuse(self, send: Send) -> None:
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(self._ANSWER)).encode()),
-            (b"connection", b"close"),
-        ]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": self._ANSWER})
-
-
-@contextmanager
-def public_listener(listen: Listen) -> Iterator[socket.socket]:
-    """Bind the public plane's TCP socket; it does not listen yet.
-
-    Raises:
-        DaemonFailed: the port is taken or reserved, or the address is not this machine's.
-    """
-    version = ipaddress.ip_address(listen.address).version
-    listener = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET)
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((listen.address, listen.port))
-        except OSError as wrong:
-            kind = PortTaken if wrong.errno == errno.EADDRINUSE else DaemonFailed
-            raise kind(_why_not_bound(wrong, listen)) from wrong
-        yield listener
-
-
-def _why_not_bound(wrong: OSError, listen: Listen) -> str:
-    where = f"{listen.address} port {listen.port}"
-    match wrong.errno:
-        case errno.EADDRINUSE:
-            return f"{where} is already in use; stop what uses it, or change listen.port"
-        case errno.EACCES:
-            return f"{where} may not be used by this user; choose a listen.port above 1023"
-        case errno.EADDRNOTAVAIL:
-            return f"{listen.address} is no address of this machine; change listen.address"
-        case _:
-            return f"{where} cannot be used: {wrong.strerror}"
-
-
-@contextmanager
-def admin_listener(listen: Listen) -> Iterator[socket.socket]:
-    """Bind the admin plane's Unix socket, 0660 and the admin group's; it does not listen yet.
-
-    A lock file beside it tells a daemon that starts from one that has died. The socket is removed
-    at the end; the lock file stays, as removing it would let two daemons hold one each.
-
-    Raises:
-        ConfigurationError: the group does not exist or may not be given the socket, or what is at
-            the path is no socket.
-        DaemonFailed: another daemon has the socket.
-    """
-    path = listen.admin_socket
-    group = bootstrap.admin_group_id(listen.admin_group)
-    with _explaining_directory(listen):
-        _make_directory(path.parent, group, listen.admin_group)
-    with (
-        _locked(path.with_name(path.name + ".lock"), path),
-        socket.socket(socket.AF_UNIX) as listener,
-    ):
-        _remove_stale(path)
-        umask = os.umask(0o177)  # nobody may connect before the group is right
-        try:
-            listener.bind(str(path))
-        finally:
-            os.umask(umask)
-        try:
-            _give_to(path, group, listen.admin_group)
-            path.chmod(SOCKET_MODE)
-            yield listener
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _make_directory(directory: Path, group: int | None, name: str) -> None:
-    """Make the socket's directory if there is none, and if that goes well as a whole."""
-    if not directory.is_dir():
-        directory.mkdir(parents=True)
-        try:
-            _give_to(directory, group, name)
-            directory.chmod(DIRECTORY_MODE)
-        except BaseException:
-            directory.rmdir()
-            raise
-    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-
-def _user_name() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # a container may run as a number
-        return str(os.geteuid())
-
-
-@contextmanager
-def _explaining_directory(listen: Listen) -> Iterator[None]:
-    """Say how to make the socket's directory where this user may not."""
-    try:
-        yield
-    except OSError as wrong:
-        directory = listen.admin_socket.parent
-        user = _user_name()
-        group = listen.admin_group or user
-        raise ConfigurationError(
-            f"listen.admin_socket: {directory} cannot be made or written to by {user}"
-            f" ({wrong.strerror}); as root, run:"
-            f" install -d -m 0750 -o {user} -g {group} {directory}"
-        ) from wrong
-
-
-def _give_to(path: Path, group: int | None, name: str) -> None:
-    if group is None:
-        return
-    try:
-        os.chown(path, -1, group)
-    except PermissionError as wrong:
-        raise ConfigurationError(
-            f"listen.admin_group: {path} may not be given to the group {name};"
-            " make the daemon's user a member of it"
-        ) from wrong
-
-
-@contextmanager
-def _locked(lock: Path, path: Path) -> Iterator[None]:
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise DaemonFailed(f"another ddsd is running: it has {path}") from None
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _remove_stale(path: Path) -> None:
-    if not path.exists():
-        return
-    if not stat.S_ISSOCK(path.stat().st_mode):
-        raise ConfigurationError(f"listen.admin_socket: {path} is there and is no socket")
-    if _answers(path):
-        raise DaemonFailed(
-            f"another program answers on {path}; stop it, or change listen.admin_socket"
-        )
-    _log.info("daemon.stale_socket_removed", path=str(path))
-    path.unlink()
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as caller:
-        caller.settimeout(_ANSWER_S)
-        try:
-            caller.connect(str(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            return False
-        except OSError:  # too busy to take the call, or not ours to ask: somebody is there
-            return True
-    return True
-
-
-def _shown(listener: socket.socket) -> str:
-    name = listener.getsockname()
-    return str(name) if listener.family == socket.AF_UNIX else f"{name[0]} port {name[1]}"
 
 
 class Notifier:

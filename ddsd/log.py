@@ -82,7 +82,7 @@ class RequestLog:
 
     def __init__(self, app: AsgiApp, plane: str) -> None:
         self._app = app
-        self._log = structlog.get_logger().bind(plane=plane)
+        self._log = structlog.get_logger(plane=plane)  # not bound: it follows changes of the level
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and log how it went."""

@@ -12,13 +12,21 @@ from typing import ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from ddsd.rim import HEADERS
+
 MOST_HEAD_BYTES: Final = 64 * 1024
 # Chunks of one byte, the most wasteful honest way to send a body, need five bytes around it.
 _FRAMING_PER_BODY_BYTE: Final = 8
 _ANSWER: Final = b'{"code":"too_large","message":"The head of the request is too large."}'
+_GUARDS: Final = b"".join(b"%b: %b\r\n" % header for header in HEADERS)
 _REFUSAL: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_ANSWER), _ANSWER)
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n%b"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (_GUARDS, len(_ANSWER), _ANSWER)
+)
+_NOT_HTTP: Final = b'{"code":"invalid_input","message":"This is no HTTP request."}'
+_NOT_UNDERSTOOD: Final = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n%b"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (_GUARDS, len(_NOT_HTTP), _NOT_HTTP)
 )
 
 
@@ -58,6 +66,11 @@ class Reception(HttpToolsProtocol):
         self._left_bytes = min(MOST_HEAD_BYTES, self._left_bytes - framing + earned)
         if self._left_bytes < 0:
             self._refuse()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, as every answer is guarded; uvicorn's words for it are left out."""
+        self.transport.write(_NOT_UNDERSTOOD)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         """Begin a head."""

@@ -39,6 +39,7 @@ DEFAULT_PATH: Final = Path("/etc/ddsd/ddsd.toml")
 ENVIRONMENT_PREFIX: Final = "DDSD_"
 CREDENTIALS: Final = {
     "instance.key_file": "instance-key",
+    "listen.tls_key_file": "tls-key",
     "database.password_file": "database-password",
     "store.secret_key_file": "store-secret-key",
     "store.read_only_secret_key_file": "store-read-only-secret-key",
@@ -171,11 +172,30 @@ class Listen(_Section):
 
     address: IpAddress = "127.0.0.1"
     port: Port = 5000
+    tls_certificate_file: MaybePath = None
+    tls_key_file: MaybePath = None
+    allow_cleartext: bool = False
     admin_socket: SocketPath = Path("/run/ddsd/admin.sock")
     admin_group: str = ""
     max_body_mib: Annotated[int, Field(ge=1, le=1024)] = 64
     trusted_proxies: tuple[IpNetwork, ...] = ()
     drain_s: Annotated[int, Field(ge=1, le=600)] = 30
+
+    @model_validator(mode="after")
+    def _says_nothing_in_the_clear(self) -> Self:
+        if self.tls_key_file and not self.tls_certificate_file:
+            raise ValueError(
+                "tls_key_file: belongs to a certificate: name that in listen.tls_certificate_file"
+            )
+        guarded = self.tls_certificate_file or ipaddress.ip_address(self.address).is_loopback
+        if not guarded and not self.allow_cleartext:
+            raise ValueError(
+                f"address: passwords and tokens would pass {self.address} in the clear. Name a"
+                " certificate and its key in listen.tls_certificate_file and listen.tls_key_file; or, if"
+                " a reverse proxy with TLS is the only one that reaches this port, set"
+                " listen.allow_cleartext = true"
+            )
+        return self
 
 
 class DatabaseSection(_Section):
@@ -322,6 +342,7 @@ class Secrets:
     """What the ``*_file`` keys point to."""
 
     instance_key: SecretText | None
+    tls_key: SecretText | None
     database_password: SecretText | None
     store_secret_key: SecretText | None
     store_read_only_secret_key: SecretText | None
@@ -362,6 +383,17 @@ def sources(path: Path | None, environment: Mapping[str, str] | None = None) -> 
     return files + sorted(filter(_is_ours, environment))
 
 
+def changed(before: Settings, after: Settings) -> list[str]:
+    """Name the keys whose values differ, as ``section.key``."""
+    old, new = before.model_dump(), after.model_dump()
+    return [
+        f"{section}.{key}"
+        for section in old
+        for key in old[section]
+        if old[section][key] != new[section][key]
+    ]
+
+
 def read_secrets(settings: Settings, environment: Mapping[str, str] | None = None) -> Secrets:
     """Read every secret that is configured, and demand those that the other keys need.
 
@@ -386,6 +418,7 @@ def read_secrets(settings: Settings, environment: Mapping[str, str] | None = Non
         raise ConfigurationError("\n".join(problems))
     return Secrets(
         instance_key=found["instance.key_file"],
+        tls_key=found["listen.tls_key_file"],
         database_password=found["database.password_file"],
         store_secret_key=found["store.secret_key_file"],
         store_read_only_secret_key=found["store.read_only_secret_key_file"],
@@ -537,6 +570,7 @@ def _require_set(section: _Section, *keys: str, because: str) -> None:
 def _secret_files(settings: Settings) -> dict[str, Path | None]:
     return {
         "instance.key_file": settings.instance.key_file,
+        "listen.tls_key_file": settings.listen.tls_key_file,
         "database.password_file": settings.database.password_file,
         "store.secret_key_file": settings.store.secret_key_file,
         "store.read_only_secret_key_file": settings.store.read_only_secret_key_file,
@@ -553,6 +587,8 @@ def _needs_secret(settings: Settings, key: str) -> str | None:
                 " `ddsd new-instance-key /etc/ddsd/instance.key`, name that file here,"
                 " and keep a copy of it in a safe place"
             )
+        case "listen.tls_key_file" if settings.listen.tls_certificate_file:
+            return "name the file that holds the private key of listen.tls_certificate_file"
         case "store.secret_key_file" if settings.store.kind is StoreKind.S3:
             return 'name the file that holds the secret of store.access_key: kind = "s3" needs it'
         case "store.read_only_secret_key_file" if settings.store.read_only_access_key:

@@ -109,6 +109,9 @@ def test_an_empty_path_means_none() -> None:
         ('[listen]\nadmin_socket = "x.sock"\n', {}, "listen.admin_socket: x.sock must be an abs"),
         (f'[listen]\nadmin_socket = "/{"x" * 107}"\n', {}, "is longer than the 107 bytes"),
         ('[listen]\ntrusted_proxies = ["*"]\n', {}, "listen.trusted_proxies.0: * is neither"),
+        ('[listen]\naddress = "0.0.0.0"\n', {}, "would pass 0.0.0.0 in the clear"),
+        ('[listen]\naddress = "192.0.2.1"\n', {}, "set listen.allow_cleartext = true"),
+        ('[listen]\ntls_key_file = "k"\n', {}, "name that in listen.tls_certificate_file"),
         ('[instance]\npublic_url = "dds.example.org"\n', {}, "instance.public_url: "),
         ('[instance]\npublic_url = "https://a.org/"\n', {}, "give only https://a.org,"),
         ('[instance]\npublic_url = "https://a.org:x"\n', {}, "has no usable port"),
@@ -217,7 +220,7 @@ def test_every_missing_secret_is_named_with_what_to_do(tmp_path: Path) -> None:
             tmp_path,
             '[store]\nkind = "s3"\nendpoint = "http://a:9000"\naccess_key = "k"\nread_only_access_key = "r"\n'
             '[mail]\nkind = "smtp"\nsender = "a@b.org"\nusername = "ddsd"\n'
-            f'[database]\npassword_file = "{tmp_path}/absent"\n',
+            f'[database]\npassword_file = "{tmp_path}/absent"\n[listen]\ntls_certificate_file = "c"\n',
         ),
         {},
     )

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ddsctl import output, session, sizes
+from ddsctl import output, session
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv
+from ddsd.contract import sizes
 
 if TYPE_CHECKING:
     from ddsd.contract.admin import Status
@@ -36,6 +37,7 @@ def _lines() -> list[Column[Status]]:
         Column("version", lambda one: one.version),
         Column("facility", lambda one: one.facility),
         Column("public address", lambda one: one.public_url),
+        Column("certificate", _certificate),
         Column("demo", lambda one: one.demo),
         Column("up", lambda one: one.uptime_s, lambda one: str(timedelta(seconds=one.uptime_s))),
         Column("database", _database),
@@ -49,6 +51,18 @@ def _lines() -> list[Column[Status]]:
         Column("quotas", _quotas),
         Column("deadlines", lambda one: one.held, _held),
     ]
+
+
+def _certificate(one: Status) -> str:
+    certificate = one.certificate
+    if certificate is None:
+        return "none: TLS is the reverse proxy's"
+    state = [f"{', '.join(certificate.names)}, until {certificate.expires_at:%Y-%m-%d %H:%M} UTC"]
+    if certificate.warning:
+        state.append(f"RENEW IT: {certificate.warning}")
+    if certificate.problem:
+        state.append(f"A NEWER ONE WAS NOT TAKEN: {certificate.problem}")
+    return "; ".join(state)
 
 
 def _database(one: Status) -> str:

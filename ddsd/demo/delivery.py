@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import filecmp
+import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ import httpx
 from minio import Minio
 from minio.error import MinioException, S3Error
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, ValidationError
+from urllib3 import PoolManager, Retry
 from urllib3.exceptions import HTTPError as StoreHTTPError
 
 from ddsctl.delivery.compression import MAGIC_LENGTH, is_compressed
@@ -42,6 +44,7 @@ CLIENT_VERSION: Final = "2.15.1"
 PART_BYTES: Final = 8 * 1024 * 1024
 _REGION: Final = "us-east-1"
 _TIMEOUT_S: Final = 120.0
+_RETRIES: Final = Retry(total=3, backoff_factor=0.2)
 
 ReadCode = Callable[[str], Awaitable[str]]
 Advance = Callable[[int], None]
@@ -102,12 +105,13 @@ async def deliver(
     source: Path,
     destination: Path,
     report: Story,
+    trust: ssl.SSLContext | None = None,
 ) -> DeliveryFacts:
     """Deliver the files below ``source`` from ``unit_user`` to ``researcher``.
 
     ``base_url``: the daemon's, without ``/api/v1``. ``read_code``: given a user name, returns the
     second factor just asked for. ``destination``: absent or empty; gets the same tree. Empty
-    folders are not delivered.
+    folders are not delivered. ``trust``: whose certificates are good; ``None``: those certifi knows.
 
     Raises: DemoFailed when the daemon or the store answers otherwise than a delivery needs, or the
     trees differ; DeliveryError when a stored object is not what was uploaded or a key is unusable.
@@ -117,13 +121,15 @@ async def deliver(
         headers={"X-CLI-Version": CLIENT_VERSION},
         timeout=_TIMEOUT_S,
         trust_env=False,
+        verify=trust or True,
     ) as http:
-        sender = await _log_in(_Wire(http, report), unit_user, read_code)
+        wire = _Wire(http, report, trust)
+        sender = await _log_in(wire, unit_user, read_code)
         project_id = await _create_project(sender, unit_user, researcher)
         paths = await asyncio.to_thread(_files_below, source)
         delivered = await _upload(sender.within(project_id), source, paths)
         await _release(sender.within(project_id))
-        recipient = await _log_in(_Wire(http, report), researcher, read_code)
+        recipient = await _log_in(wire, researcher, read_code)
         await _find_project(recipient, project_id)
         await _download(recipient.within(project_id), delivered, destination)
     with report.step("compare every byte with the source") as step:
@@ -220,6 +226,7 @@ class _Wire:
 
     http: httpx.AsyncClient
     report: Story
+    trust: ssl.SSLContext | None = None
     token: SecretText | None = None
     project_id: str | None = None
 
@@ -321,7 +328,7 @@ async def _upload(
         if known.files is not None:
             raise DemoFailed(step.title, "a new project knows some of the files already")
         step.detail = f"bucket {store.bucket}"
-    uploading = _Upload(_minio(store), store.bucket, public.public, source)
+    uploading = _Upload(_minio(store, sender.trust), store.bucket, public.public, source)
     delivered = [await _upload_one(sender, uploading, path) for path in paths]
     with sender.report.step("say that the upload is complete") as step:
         done = await sender.ask(step.title, "POST", "proj/upload/complete", _Message)
@@ -377,14 +384,16 @@ class _Counted:
         return block
 
 
-def _minio(store: _Store) -> Minio:
+def _minio(store: _Store, trust: ssl.SSLContext | None) -> Minio:
     address = urlsplit(store.url)
+    pool = PoolManager(ssl_context=trust, timeout=_TIMEOUT_S, retries=_RETRIES) if trust else None
     return Minio(
         address.netloc,
         access_key=store.keys.access_key,
         secret_key=store.keys.secret_key.get_secret_value(),
         secure=address.scheme == "https",
         region=_REGION,
+        http_client=pool,
     )
 
 
@@ -458,7 +467,9 @@ async def _download(
     for file in uploaded:
         title = f"download {file.name}"
         with recipient.report.transfer(title, file.facts.size_stored) as advance:
-            download = _Download(title, answer.files[file.name].url, secret, advance)
+            download = _Download(
+                title, answer.files[file.name].url, secret, advance, recipient.trust
+            )
             await asyncio.to_thread(download.fetch, destination / file.name, file.facts)
             await recipient.ask(title, "PUT", "file/update", _Message, body={"name": file.name})
 
@@ -480,6 +491,7 @@ class _Download:
     url: str
     private_hex: SecretText
     advance: Advance
+    trust: ssl.SSLContext | None
 
     def fetch(self, target: Path, facts: ContainerFacts) -> None:
         """Download and decrypt; the file has its final name only when all was verified."""
@@ -496,7 +508,9 @@ class _Download:
         private = project_private_key(self.private_hex.text())
         opening = Opening(sink, project_private=private, facts=facts)
         try:
-            with httpx.stream("GET", self.url, timeout=_TIMEOUT_S, trust_env=False) as response:
+            with httpx.stream(
+                "GET", self.url, timeout=_TIMEOUT_S, trust_env=False, verify=self.trust or True
+            ) as response:
                 self._take(response, opening)
         except httpx.HTTPError as error:
             raise DemoFailed(self.step, f"the store did not give it: {error!r}") from error

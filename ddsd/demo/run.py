@@ -25,7 +25,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from ddsctl.delivery import DeliveryError
-from ddsd import bootstrap, daemon, log
+from ddsd import bootstrap, daemon, listeners, log
 from ddsd.access import System
 from ddsd.db import revision
 from ddsd.demo import dataset, seed
@@ -96,14 +96,14 @@ def demo_command(
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             delivered = runner.run(_demonstrate(plan, console))
-    except daemon.PortTaken as wrong:
+    except listeners.PortTaken as wrong:
         console.print(
             f"[bold red]The demo cannot run:[/] port {port} is in use; stop what uses it (another"
             " demo?), or choose another port with --port",
             soft_wrap=True,
         )
         raise typer.Exit(1) from wrong
-    except (DdsError, daemon.DaemonFailed) as wrong:
+    except (DdsError, listeners.DaemonFailed) as wrong:
         console.print(f"[bold red]The demo cannot run:[/] {wrong}", soft_wrap=True)
         raise typer.Exit(1) from wrong
     if once and not delivered:

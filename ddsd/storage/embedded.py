@@ -55,8 +55,8 @@ _OLDEST_RCLONE = (1, 75, 2)
 _READY_S = 15.0
 _BIND_S = 3.0
 _PAGE = 1000
-_QUOTE = "\u201b"
-"""rclone's own sign in names of files; one in a key is written twice."""
+_MEANS_NOTHING = re.compile(r": Dir\.Remove not empty$")
+"""Said of every object that is removed from a folder with others in it: rclone tries to remove the folder, too."""
 _GATE = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from ddsd.storage.gate import main; main()"
 )
@@ -357,6 +357,7 @@ def _rclone_program(rclone: Path, directory: Path, root: ScopedKey) -> Program:
             "RCLONE_AUTH_KEY": f'"{root.access_key},{root.secret_key.text()}"',
         },
         before=partial(_sweep, directory),
+        passed_over=_MEANS_NOTHING,
     )
 
 
@@ -409,16 +410,11 @@ def _objects(bucket: Path, below: str = "") -> Iterator[StoredObject]:
             with suppress(FileNotFoundError):  # removed in this moment
                 found = entry.stat(follow_symlinks=False)
                 stored_at = datetime.fromtimestamp(found.st_mtime, UTC)
-                yield StoredObject(_key_of(key), found.st_size, "", stored_at)
+                yield StoredObject(key, found.st_size, "", stored_at)
 
 
 def _in_key(entry: os.DirEntry[str]) -> str:
-    name = _key_of(entry.name)
-    return f"{name}/" if entry.is_dir(follow_symlinks=False) else name
-
-
-def _key_of(path: str) -> str:
-    return path.replace(_QUOTE * 2, _QUOTE)
+    return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
 
 
 def _open_uploads(bucket: Path) -> list[OpenUpload]:

@@ -42,7 +42,7 @@ class S3Store(S3Objects):
 
     ``allow_wide_upload_key`` is the operator's permission to hand out the configured key where the
     store cannot make narrow ones; ``read_only_key`` is a key made by the operator for such a store,
-    used for download links.
+    used for download links. ``buckets`` is the pattern of the names that download keys are good for.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class S3Store(S3Objects):
         secret_key: SecretText,
         public_endpoint: str | None = None,
         region: str = "us-east-1",
+        buckets: str = "*",
         ca_file: Path | None = None,
         allow_wide_upload_key: bool = False,
         read_only_key: ScopedKey | None = None,
@@ -62,6 +63,7 @@ class S3Store(S3Objects):
         super().__init__(region=region, threads=threads)
         self._account = Account(endpoint.rstrip("/"), region, access_key, secret_key, ca_file)
         self._public_endpoint = (public_endpoint or endpoint).rstrip("/")
+        self._buckets = buckets
         self._allow_wide_upload_key = allow_wide_upload_key
         self._read_only_key = read_only_key
         self._clock = clock or SystemClock()
@@ -99,7 +101,7 @@ class S3Store(S3Objects):
         if self._read_only_key:
             return self._read_only_key
         key = ScopedKey(new_access_key(), new_secret_key(), May.DOWNLOAD, expires_at=expires_at)
-        await self._register(key, _policy(_DOWNLOADS, "*"))
+        await self._register(key, _policy(_DOWNLOADS, self._buckets))
         return key
 
     async def revoke_key(self, access_key: str) -> None:

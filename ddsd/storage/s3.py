@@ -31,7 +31,9 @@ from ddsd.secret import SecretText
 from ddsd.storage import faults
 from ddsd.storage.port import (
     DownloadSigner,
+    ObjectReader,
     OpenUpload,
+    Readable,
     RemovalFailure,
     ScopedKey,
     StoredObject,
@@ -172,6 +174,16 @@ class S3Objects:
         """See ``ObjectStore.get``."""
         return await self._call(_read, self._open().client, bucket, key)
 
+    async def reader(self, bucket: str, key: str) -> ObjectReader:
+        """See ``ObjectStore.reader``."""
+        session = self._open()
+        answer = await self._call(session.client.get_object, bucket, key)
+        return _Reader(answer, session.account.endpoint)
+
+    async def put_from(self, bucket: str, key: str, source: Readable, size_bytes: int) -> None:
+        """See ``ObjectStore.put_from``."""
+        await self._call(self._open().client.put_object, bucket, key, source, size_bytes)
+
     async def remove_objects(self, bucket: str, keys: Iterable[str]) -> tuple[RemovalFailure, ...]:
         """See ``ObjectStore.remove_objects``."""
         return await self._call(_remove, self._open().client, bucket, tuple(keys))
@@ -259,6 +271,27 @@ def _read(client: Minio, bucket: str, key: str) -> bytes:
     finally:
         response.close()
         response.release_conn()
+
+
+class _Reader:
+    """An answer of the store; what urllib3 raises is told as the store's own trouble."""
+
+    def __init__(self, answer: urllib3.BaseHTTPResponse, endpoint: str) -> None:
+        self._answer = answer
+        self._endpoint = endpoint
+        self.size_bytes = int(answer.headers.get("Content-Length", 0))
+
+    def read(self, amount: int = -1) -> bytes:
+        try:
+            return self._answer.read(None if amount < 0 else amount)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise StoreUnavailable(
+                f"The object store at {self._endpoint} stopped answering: {error}"
+            ) from error
+
+    def close(self) -> None:
+        self._answer.close()
+        self._answer.release_conn()
 
 
 def _remove(client: Minio, bucket: str, keys: tuple[str, ...]) -> tuple[RemovalFailure, ...]:

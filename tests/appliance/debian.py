@@ -24,10 +24,11 @@ SUITE: Final = "bookworm"
 PACKAGES: Final = ("systemd", "systemd-sysv", "dbus", "python3")
 _ALL: Final = ("--target", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
 _ENVIRONMENT: Final = (
-    "env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8",
+    "env", "-i", "--chdir=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8",
     "HOME=/root", "DEBIAN_FRONTEND=noninteractive",
 )  # fmt: skip
 _PATIENCE_S: Final = 90.0
+_LINES: Final = 40
 
 
 def why_not() -> str:
@@ -112,6 +113,18 @@ def layer(below: Path, directory: Path) -> Iterator[Path]:
         shutil.rmtree(directory)
 
 
+def enter(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a root that is not booted, without a network."""
+    alone = ("--quiet", "--register=no", "--keep-unit", "--private-network", "--pipe")
+    return subprocess.run(
+        ["systemd-nspawn", *alone, "-D", root, *_ENVIRONMENT, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @dataclass(frozen=True)
 class Machine:
     """A booted machine: its root as seen from outside before it was booted, its systemd's process ID out here."""
@@ -133,7 +146,7 @@ class Machine:
     def run(self, *words: str, stdin: str = "") -> str:
         """Run a command in it that must succeed; return what it printed."""
         done = self.try_to(*words, stdin=stdin)
-        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}\n{self.journal()}"
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}\n{self.lately()}"
         return done.stdout
 
     def script(self, lines: str) -> str:
@@ -143,6 +156,10 @@ class Machine:
     def journal(self, unit: str = "ddsd*") -> str:
         """Return what a unit and systemd have said of it."""
         return self.try_to("journalctl", "--no-pager", "--output=short", "--unit", unit).stdout
+
+    def lately(self) -> str:
+        """Return the end of what the service's units have said."""
+        return "\n".join(self.journal().splitlines()[-_LINES:])
 
     def shown(self, unit: str, name: str) -> str:
         """Return one of a unit's properties."""
@@ -160,13 +177,13 @@ class Machine:
         """Return when a unit's property has become what is wanted; a regular expression."""
         deadline = time.monotonic() + _PATIENCE_S
         while not re.fullmatch(wanted, value := self.shown(unit, name)):
-            assert time.monotonic() < deadline, f"{name}={value}, not {wanted}\n{self.journal()}"
+            assert time.monotonic() < deadline, f"{name}={value}, not {wanted}\n{self.lately()}"
             time.sleep(0.1)
 
     def _inside(self, namespaces: Sequence[str]) -> list[str]:
         target, *others = namespaces
         inside = ["nsenter", target, str(self.leader), *others]
-        return [*inside, "--root", "--wd=/root"] if "--mount" in others else inside
+        return [*inside, "--root"] if "--mount" in others else inside
 
 
 @contextmanager

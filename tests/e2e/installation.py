@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -69,7 +70,13 @@ class Installation:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def add_person(self, username: str, role: str, unit: str | None = None) -> str:
+    def add_person(
+        self,
+        username: str,
+        role: str,
+        unit: str | None = None,
+        trust: ssl.SSLContext | None = None,
+    ) -> str:
         """Make an account, follow its link in a browser and set the password; return the link."""
         options = ("--unit", unit) if unit else ()
         made = self.ctl(
@@ -78,7 +85,7 @@ class Installation:
         )  # fmt: skip
         link = str(made["link"])
         page, _, code = link.partition("#")
-        with httpx.Client(trust_env=False, timeout=30) as browser:
+        with httpx.Client(trust_env=False, timeout=30, verify=trust or True) as browser:
             form = Page(browser.get(page).text)
             answer = browser.post(
                 page, data=form.fields | {"code": code, "password": PASSWORD, "again": PASSWORD}

@@ -14,7 +14,7 @@ from ddsd.contract.words import API_VERSION
 from ddsd.errors import DdsError
 from ddsd.jobs.schedule import ScheduledJob
 from ddsd.planes.admin import refusals
-from ddsd.planes.admin.condition import Started, Timetable
+from ddsd.planes.admin.condition import PublicPlane, Started, Timetable
 from ddsd.planes.admin.door import Door, operator_of
 from ddsd.planes.admin.routes import (
     audit,
@@ -34,6 +34,7 @@ from ddsd.planes.admin.routes import (
     usage,
     users,
 )
+from ddsd.tls import Shown
 from ddsd.work import Services
 
 MAX_BODY_BYTES: Final = 1024 * 1024
@@ -50,6 +51,9 @@ HANDLERS: Final = (
     stores.show_policy,
     stores.set_credentials,
     stores.make_user,
+    stores.rotate_keys,
+    stores.migrate,
+    stores.forget,
     units.list_units,
     units.create_unit,
     units.show_unit,
@@ -110,17 +114,23 @@ HANDLERS: Final = (
 )
 
 
-def build(services: Services, scheduled: tuple[ScheduledJob, ...] = ()) -> Litestar:
+def build(
+    services: Services,
+    scheduled: tuple[ScheduledJob, ...] = (),
+    shown: Shown | None = None,
+) -> Litestar:
     """Make the application. Serve it with :class:`ddsd.planes.admin.peer.PeerProtocol`, or it refuses everybody.
 
     Args:
         services: what the routes work with.
         scheduled: the jobs that an operator may start by hand.
+        shown: the public plane's certificate.
 
     Raises:
         ConfigurationError: the admin group does not exist.
     """
     started, timetable = Started(services.clock.now()), Timetable(scheduled)
+    public = PublicPlane(shown)
     return Litestar(
         [Router(f"/{API_VERSION}", route_handlers=HANDLERS)],
         guards=[Door.for_group(services.settings.listen.admin_group).admit],
@@ -128,6 +138,7 @@ def build(services: Services, scheduled: tuple[ScheduledJob, ...] = ()) -> Lites
             "services": Provide(lambda: services, sync_to_thread=False),
             "timetable": Provide(lambda: timetable, sync_to_thread=False),
             "started": Provide(lambda: started, sync_to_thread=False),
+            "public": Provide(lambda: public, sync_to_thread=False),
             "operator": Provide(_operator, sync_to_thread=False),
         },
         exception_handlers={

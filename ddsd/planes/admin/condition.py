@@ -25,6 +25,7 @@ from ddsd.planes.admin import present
 from ddsd.projects.tables import Project
 from ddsd.settings import StoreKind
 from ddsd.storage.port import ObjectStore
+from ddsd.tls import Shown
 from ddsd.units import stores
 from ddsd.units.tables import StoreState, Unit
 from ddsd.usage import quota
@@ -48,7 +49,14 @@ class Timetable:
         self.jobs = jobs
 
 
-async def status(work: Work, started: Started) -> wire.Status:
+class PublicPlane:
+    """How the public plane listens. Not a dataclass, as :class:`Timetable`."""
+
+    def __init__(self, shown: Shown | None) -> None:
+        self.shown = shown
+
+
+async def status(work: Work, started: Started, public: PublicPlane) -> wire.Status:
     """Ask every part how it is.
 
     Raises:
@@ -60,6 +68,7 @@ async def status(work: Work, started: Started) -> wire.Status:
         facility=settings.instance.facility,
         demo=settings.instance.demo,
         public_url=settings.instance.public_url,
+        certificate=_certificate(public.shown, work.now),
         started_at=started.at,
         uptime_s=int((work.now - started.at).total_seconds()),
         database=await _database(work.services),
@@ -71,6 +80,17 @@ async def status(work: Work, started: Started) -> wire.Status:
         projects=await _count(work, Project),
         quotas=[present.standing(one) for one in await quota.standings(work) if one.over],
         held=len(await deadlines.held(work)),
+    )
+
+
+def _certificate(shown: Shown | None, now: datetime) -> wire.CertificateStatus | None:
+    if shown is None:
+        return None
+    return wire.CertificateStatus(
+        names=list(shown.certificate.names),
+        expires_at=shown.certificate.expires_at,
+        warning=shown.certificate.warning(now),
+        problem=shown.problem,
     )
 
 

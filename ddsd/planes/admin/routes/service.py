@@ -11,7 +11,7 @@ from ddsd.contract import admin as wire
 from ddsd.db import revision
 from ddsd.notices import maintenance
 from ddsd.planes.admin import condition
-from ddsd.planes.admin.condition import Started
+from ddsd.planes.admin.condition import PublicPlane, Started
 from ddsd.work import Services, reading, transaction
 
 
@@ -20,10 +20,11 @@ async def show_status(
     services: NamedDependency[Services],
     operator: NamedDependency[Operator],
     started: NamedDependency[Started],
+    public: NamedDependency[PublicPlane],
 ) -> wire.Status:
     """Tell how the service is."""
     async with reading(services, operator) as work:
-        return await condition.status(work, started)
+        return await condition.status(work, started, public)
 
 
 @get("/store")

@@ -1,0 +1,32 @@
+"""The commands of docs/install.md, as a reader types them: those of the console blocks below a heading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "install.md"
+
+
+def commands(heading: str) -> list[str]:
+    """Return what the page says to type as root below one of its headings, up to the next one."""
+    return everything()[heading]
+
+
+def everything() -> dict[str, list[str]]:
+    """Return all that the page says to type, by heading."""
+    typed: dict[str, list[str]] = {}
+    heading, block = "", ""
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            block = "" if block else line.removeprefix("```") or "text"
+        elif block == "console" and line.startswith("# "):
+            typed.setdefault(heading, []).append(line.removeprefix("# "))
+        elif not block and line.startswith("#"):
+            heading = line.lstrip("#").strip()
+    return typed
+
+
+def script(heading: str) -> str:
+    """Return these commands as lines of one script."""
+    return "\n".join(commands(heading))
