@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FAILED: Final = 1
 CONFIGURATION: Final = 78
+PRINTED: Final = Path("-")
 
 app = typer.Typer(
     name="ddsd",
@@ -113,11 +114,16 @@ def check_config(
 
 @app.command("new-instance-key")
 def new_instance_key(
-    file: Annotated[Path, typer.Argument(help="The file to make; it must not exist.")],
+    file: Annotated[
+        Path, typer.Argument(help="The file to make; it must not exist. -: print the key instead.")
+    ],
 ) -> None:
     """Make the key that seals this installation's secrets."""
-    from ddsd.bootstrap import new_instance_key
+    from ddsd.bootstrap import new_instance_key, new_instance_key_text
 
+    if file == PRINTED:
+        typer.echo(new_instance_key_text(), nl=False)
+        return
     new_instance_key(file)
     typer.echo(f"{file} holds a new instance key. Keep a copy of it in a safe place.")
 

@@ -256,13 +256,18 @@ def schedule(services: Services) -> Schedule:
     return Schedule(services, scheduled(services.settings))
 
 
+def new_instance_key_text() -> str:
+    """Return a new instance key as the line that a key file holds."""
+    return InstanceKey.generate().to_text().text() + "\n"
+
+
 def new_instance_key(path: Path) -> None:
     """Make an instance key and write it to ``path``, mode 0600, durably.
 
     Raises:
         ConfigurationError: the file exists already, or cannot be written.
     """
-    text = InstanceKey.generate().to_text().text() + "\n"
+    text = new_instance_key_text()
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as wrong:
@@ -283,6 +288,7 @@ def _store(settings: Settings, secrets: Secrets, clock: Clock) -> ObjectStore:
     if section.kind is StoreKind.EMBEDDED:
         return EmbeddedStore(
             directory=settings.store_directory,
+            address=section.address,
             port=section.port,
             public_endpoint=section.public_endpoint or None,
             region=section.region,

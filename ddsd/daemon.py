@@ -38,11 +38,7 @@ from ddsd.work import Services
 
 _KEEP_ALIVE_S: Final = 75  # longer than reverse proxies', or they send into closing connections
 _AFTER_CANCEL_S: Final = 2.0
-<<<<<<< HEAD
 _AFTER_DRAIN_S: Final = 15
-_ANSWER_S: Final = 2.0
-=======
->>>>>>> main
 _BACKLOG: Final = 2048
 
 Reread = Callable[[], Settings]
@@ -116,18 +112,12 @@ async def serve(
     _log.info("daemon.stopped")
 
 
-<<<<<<< HEAD
 def _more_time(listen: Listen) -> str:
     """Ask systemd for as long as a drain may take, whatever its own limit is."""
     return f"EXTEND_TIMEOUT_USEC={(listen.drain_s + _AFTER_DRAIN_S) * 1_000_000}"
 
 
-async def _start(
-    services: Services, apps: Planes | None, stack: AsyncExitStack
-) -> tuple[Sequence[PlaneServer], JobRunner]:
-=======
 def _certificate(services: Services) -> Shown | None:
->>>>>>> main
     listen = services.settings.listen
     return Shown(listen, services.clock) if listen.tls_certificate_file else None
 

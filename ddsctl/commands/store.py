@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from ddsctl import asking, completion, output, session, sizes
+from ddsctl import asking, completion, output, session
 from ddsctl.commands.jobs import until_ended
 from ddsctl.confirm import DryRun, Yes, confirm, tell_dry_run
 from ddsctl.output import Column, Format
 from ddsctl.session import AsJson, AsTsv, Session
+from ddsd.contract import sizes
 
 if TYPE_CHECKING:
     from ddsd.contract.admin import (

@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from tests.parts.ports import exclusive
 
 SUITE: Final = "bookworm"
 PACKAGES: Final = ("systemd", "systemd-sysv", "dbus", "python3")
+FOR_IMAGES: Final = ("ca-certificates", "python3-venv", "tzdata")
 _ALL: Final = ("--target", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
 _ENVIRONMENT: Final = (
     "env", "-i", "--chdir=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8",
@@ -46,10 +47,15 @@ def base() -> Path:
 
 def with_postgresql() -> Path:
     """Return a Debian with PostgreSQL besides."""
-    return _kept("postgresql", ("postgresql",), _add_postgresql)
+    return _kept("postgresql", ("postgresql",), lambda root: _add(root, "postgresql"))
 
 
-def _kept(name: str, packages: Sequence[str], make: object) -> Path:
+def for_images() -> Path:
+    """Return a Debian to build images on, with all they are built with."""
+    return _kept("image", FOR_IMAGES, lambda root: _add(root, *FOR_IMAGES))
+
+
+def _kept(name: str, packages: Sequence[str], make: Callable[[Path], None]) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddsd"
     cache.mkdir(parents=True, exist_ok=True)
     content = hashlib.sha256(" ".join((SUITE, *PACKAGES, *packages)).encode()).hexdigest()[:8]
@@ -58,7 +64,6 @@ def _kept(name: str, packages: Sequence[str], make: object) -> Path:
         if not root.is_dir():
             partial = cache / f"{root.name}.partial"
             shutil.rmtree(partial, ignore_errors=True)
-            assert callable(make)
             make(partial)
             partial.rename(root)
     return root
@@ -71,14 +76,14 @@ def _bootstrap(root: Path) -> None:
         archive.unlink()
 
 
-def _add_postgresql(root: Path) -> None:
+def _add(root: Path, *packages: str) -> None:
     _succeed(["cp", "--archive", "--reflink=auto", str(base()), str(root)])
     (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
     (root / "usr/sbin/policy-rc.d").chmod(0o755)
     shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
     for words in (
         ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", "postgresql"],
+        ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *packages],
         ["apt-get", "clean"],
     ):
         _succeed(["chroot", str(root), *_ENVIRONMENT, *words])

@@ -1,23 +1,24 @@
-"""The commands of docs/install.md, as a reader types them: those of the console blocks below a heading."""
+"""The commands of a page of docs/, as a reader types them: those of the console blocks below a heading."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "install.md"
+DOCS: Final = Path(__file__).parents[2] / "docs"
+INSTALL: Final = "install.md"
 
 
-def commands(heading: str) -> list[str]:
+def commands(heading: str, page: str = INSTALL) -> list[str]:
     """Return what the page says to type as root below one of its headings, up to the next one."""
-    return everything()[heading]
+    return everything(page)[heading]
 
 
-def everything() -> dict[str, list[str]]:
+def everything(page: str = INSTALL) -> dict[str, list[str]]:
     """Return all that the page says to type, by heading."""
     typed: dict[str, list[str]] = {}
     heading, block = "", ""
-    for line in PAGE.read_text(encoding="utf-8").splitlines():
+    for line in DOCS.joinpath(page).read_text(encoding="utf-8").splitlines():
         if line.startswith("```"):
             block = "" if block else line.removeprefix("```") or "text"
         elif block == "console" and line.startswith("# "):
@@ -27,6 +28,6 @@ def everything() -> dict[str, list[str]]:
     return typed
 
 
-def script(heading: str) -> str:
+def script(heading: str, page: str = INSTALL) -> str:
     """Return these commands as lines of one script."""
-    return "\n".join(commands(heading))
+    return "\n".join(commands(heading, page))
