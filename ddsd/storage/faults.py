@@ -69,6 +69,16 @@ def silence(endpoint: str, error: Exception) -> StoreUnavailable:
     """Say why no answer came from ``endpoint`` (urllib3's errors, and the system's)."""
     reason = _root(error)
     match reason:
+        case urllib3.exceptions.ResponseError() if "redirects" in str(reason):
+            why = "it sends us elsewhere"
+            remedy = (
+                "Set store.endpoint to the address of its S3 API itself, with http:// or https://."
+            )
+        case urllib3.exceptions.ResponseError():
+            return StoreUnavailable(
+                f"The object store at {endpoint} cannot serve now: {reason}. If it was just started, try again in a "
+                "moment; otherwise see its own log."
+            )
         case ssl.SSLCertVerificationError():
             why = f"its certificate is not trusted ({reason.verify_message})"
             remedy = "Name the CA that signed it in store.ca_file, or correct the host in store.endpoint."
