@@ -34,7 +34,9 @@ _REMEDIES: Final = {
     "AuthorizationHeaderMalformed": _REGION,
     "InvalidRegion": _REGION,
     "RequestTimeTooSkewed": "Let NTP set the clocks of this machine and of the store's.",
-    "AccessDenied": "Allow it to the key of the store: ddsctl store policy UNIT prints what a unit's key needs.",
+    # To a HEAD, which has no body, a wrong key is answered in the same way.
+    "AccessDenied": "Either the key is wrong (store.access_key and its secret; ddsctl store show tells), or it may not "
+    "do this: ddsctl store policy UNIT prints what a unit's key needs.",
 }
 _NO_STORE: Final = (
     "This does not look like an object store (store.endpoint): give the address of its S3 API, not of its console "
