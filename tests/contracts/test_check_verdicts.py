@@ -117,6 +117,21 @@ async def test_store_that_nobody_runs_fails_within_seconds() -> None:
     assert "does not answer" in seen.seen
 
 
+async def test_address_for_clients_where_nobody_listens_is_told_by_its_setting(
+    running_minio: MinioServer,
+) -> None:
+    for name in ("links", "parts"):
+        store = S3Store(
+            endpoint=running_minio.endpoint,
+            public_endpoint=f"http://127.0.0.1:{free_port()}",
+            access_key=running_minio.access_key,
+            secret_key=running_minio.secret_key,
+        )
+        seen = await outcome(store, name)
+        assert seen.verdict is Verdict.FAILED
+        assert "store.public_endpoint" in seen.seen
+
+
 @pytest.mark.parametrize(
     ("seconds", "verdict"),
     [(0, Verdict.PASSED), (120, Verdict.WARNING), (1000, Verdict.FAILED)],
