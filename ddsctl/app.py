@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -103,4 +104,13 @@ app.add_typer(db.app, name="db")
 
 def main() -> None:
     """Run ddsctl."""
+    _leave_unreadable_directory()
     app(prog_name="ddsctl")
+
+
+def _leave_unreadable_directory() -> None:
+    """Leave a directory that is closed to this user (``sudo -u``): rich asks for its name, and gives up."""
+    try:
+        Path.cwd()
+    except OSError:
+        os.chdir("/")
