@@ -42,6 +42,15 @@ def setup_command(
     admin: Annotated[str, typer.Option(help="The first super admin's user name.")] = "",
     admin_name: Annotated[str, typer.Option(help="The first super admin's name.")] = "",
     admin_email: Annotated[str, typer.Option(help="The first super admin's mail address.")] = "",
+    store_admin_key: Annotated[
+        str,
+        typer.Option(
+            help="An administrator's key at an S3 store, used once to give the new unit a user of its own there."
+        ),
+    ] = "",
+    store_admin_secret_file: Annotated[
+        Path | None, typer.Option(help="The file with its secret.", show_default=False)
+    ] = None,
     user: Annotated[
         str,
         typer.Option(
@@ -80,7 +89,8 @@ def setup_command(
         _give_up(
             "there is nobody to ask: say --non-interactive, and give the answers with --set", 2
         )
-    wishes = Wishes(unit, unit_name, unit_contact, admin, admin_name, admin_email)
+    administrator = (store_admin_key, store_admin_secret_file)
+    wishes = Wishes(unit, unit_name, unit_contact, admin, admin_name, admin_email, *administrator)
     with tempfile.TemporaryDirectory(prefix="ddsd-setup-") as scratch:
         store = credstore or (_CREDSTORE if service.has_systemd() else None)
         draft = Draft(config.absolute(), Path(scratch), store, _parsed(values or []))

@@ -108,6 +108,11 @@ def test_with_minio_and_postgresql_nothing_of_the_trial_stays(
     secret.touch(0o600)
     secret.write_text(minio.secret_key.text())
     done = bare.set_up(
+        *UNIT,
+        "--store-admin-key",
+        minio.access_key,
+        "--store-admin-secret-file",
+        str(secret),
         database__url=postgres_url,
         store__kind="s3",
         store__endpoint=minio.endpoint,
@@ -120,6 +125,7 @@ def test_with_minio_and_postgresql_nothing_of_the_trial_stays(
     host = urlsplit(minio.endpoint).netloc
     root = Minio(host, minio.access_key, minio.secret_key.text(), secure=False)
     assert root.list_buckets() == []
+    assert "for this unit's buckets alone" in done.out
     accounts = MinioAdmin(
         endpoint=host,
         credentials=StaticProvider(minio.access_key, minio.secret_key.text()),
