@@ -111,7 +111,7 @@ def test_a_removal_leaves_the_data_and_says_where(served: Machine) -> None:
     for place in ("/var/lib/ddsd", "/etc/ddsd", "/etc/credstore"):
         assert place in said
     assert served.outside("/var/lib/ddsd/ddsd.sqlite3").is_file()
-    assert list(served.outside("/var/lib/ddsd/store/objects").iterdir())
+    assert served.outside("/var/lib/ddsd/store/objects").is_dir()
     assert served.outside("/etc/ddsd/ddsd.toml").is_file()
     assert served.outside("/etc/credstore/ddsd.instance-key").is_file()
     assert not served.outside("/opt/ddsd").exists()
