@@ -15,13 +15,14 @@ from ddsd.projects.projects import bucket_name
 from ddsd.secret import SecretText
 from ddsd.storage.check import bench as benches
 from ddsd.storage.check.catalogue import CHECKS
-from ddsd.storage.check.outcome import Outcome, Verdict, perform
+from ddsd.storage.check.outcome import Check, Outcome, Verdict, perform
 from ddsd.storage.minio import S3Store, make_user
 from ddsd.storage.port import May, ScopedKey, new_secret_key
 from ddsd.storage.stores import StoreAccount, StoreAddress, StoreUser, policy_of_unit
 from ddsd.units.units import bucket_pattern
 from tests.contracts.stores import SCRATCH, a_bench, minio_store
 from tests.parts.minio_server import MinioServer
+from tests.parts.no_store import saying
 from tests.parts.ports import free_port
 from tests.parts.versitygw import VersityServer
 
@@ -130,6 +131,17 @@ async def test_address_for_clients_where_nobody_listens_is_told_by_its_setting(
         seen = await outcome(store, name)
         assert seen.verdict is Verdict.FAILED
         assert "store.public_endpoint" in seen.seen
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+async def test_server_that_answers_everything_alike_fails_every_check_and_breaks_none(
+    check: Check,
+) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: x\r\n\r\nhello"
+    with saying(answer) as endpoint:
+        store = S3Store(endpoint=endpoint, access_key="x" * 20, secret_key=SecretText("y" * 20))
+        seen = await outcome(store, check.name)
+    assert seen.verdict is not Verdict.PASSED
 
 
 @pytest.mark.parametrize(
