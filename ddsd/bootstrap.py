@@ -239,7 +239,10 @@ def job_runner(services: Services) -> JobRunner:
 
     To be called on the daemon's event loop.
     """
-    pace = Pace(stop_within_s=services.settings.listen.drain_s)
+    pace = Pace(
+        stop_within_s=services.settings.listen.drain_s,
+        attempts_of={store_check.CHECK_STORE: 3},  # somebody waits for it
+    )
     runner = JobRunner(services, _JOBS, pace=pace)
     if isinstance(services.wake_jobs, JobBell):
         services.wake_jobs.connect(runner.wake)
