@@ -73,14 +73,18 @@ def image(storage: Podman) -> Podman:
 
 @pytest.fixture
 def podman(image: Podman) -> Iterator[Podman]:
-    """Podman with the image and without anything that was made of it, and the stock client's port."""
-    with ports.stock_port_alone():
-        if not ports.is_bindable(STORE_PORT):
-            pytest.fail(f"port {STORE_PORT} of loopback is taken; stop what uses it", pytrace=False)
-        image.clear()
-        image.workplace.joinpath("instance.key").unlink(missing_ok=True)
-        yield image
-        image.clear()
+    """Podman with the image and without anything that was made of it."""
+    image.clear()
+    image.workplace.joinpath("instance.key").unlink(missing_ok=True)
+    yield image
+    image.clear()
+
+
+@pytest.fixture
+def published(stock_port: int) -> None:
+    """The ports that the page publishes, for one test of this machine."""
+    if not ports.is_bindable(STORE_PORT):
+        pytest.fail(f"port {STORE_PORT} of loopback is taken; stop what uses it", pytrace=False)
 
 
 @pytest.fixture
@@ -92,7 +96,7 @@ def prepared(podman: Podman) -> Podman:
 
 
 @pytest.fixture
-def site(prepared: Podman) -> ContainerSite:
+def site(published: None, prepared: Podman) -> ContainerSite:
     """The daemon, serving, with a facility's people."""
     prepared.script(guide.script("Start", PAGE))
     serving(prepared)
@@ -261,7 +265,9 @@ def test_an_upgrade_over_the_same_volume_keeps_what_was_delivered(
     assert site.podman.workplace.joinpath("before-upgrade.tar").stat().st_size > 0
 
 
-def test_the_daemon_starts_with_the_options_that_quadlets_become(prepared: Podman) -> None:
+def test_the_daemon_starts_with_the_options_that_quadlets_become(
+    published: None, prepared: Podman
+) -> None:
     lines = quadlets.commands(quadlets.ALONE)
     for service in ("ddsd-migrate", "ddsd"):
         words = [
