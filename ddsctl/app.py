@@ -22,6 +22,7 @@ from ddsctl.commands import (
     reminders,
     service,
     sessions,
+    setup,
     stats,
     store,
     store_check,
@@ -80,6 +81,7 @@ def root(
 
 
 app.command("status")(service.status)
+app.command("setup", context_settings=setup.HANDED_OVER, add_help_option=False)(setup.setup)
 app.add_typer(unit.app, name="unit")
 app.add_typer(user.app, name="user")
 app.add_typer(invite.app, name="invite")

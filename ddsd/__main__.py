@@ -141,6 +141,35 @@ def demo(context: typer.Context) -> None:
     alone(context.args, prog_name="ddsd demo", standalone_mode=True)
 
 
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def setup(context: typer.Context) -> None:
+    """Set up this machine's installation, or change it; `ddsd setup --help` tells more."""
+    from ddsd.setup.run import setup_command
+
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command()(setup_command)
+    alone(context.args, prog_name="ddsd setup", standalone_mode=True)
+
+
+@app.command("setup-trial")
+def setup_trial(config: ConfigOption = None) -> None:
+    """Deliver a test file to this installation and back, as its setup does at the end. Nothing of it stays."""
+    settings = _configured(config)
+    from ddsd.setup import trial
+
+    try:
+        facts = trial.run(settings)
+    except trial.TrialFailed as wrong:
+        _complain(str(wrong))
+        raise typer.Exit(FAILED) from wrong
+    typer.echo(
+        f"delivered {facts.size_original:,} bytes to ourselves and back; every byte was compared"
+    )
+
+
 def main() -> None:
     """Run the command line; refusals are sentences, not tracebacks. What it writes, nobody else may read."""
     os.umask(0o077)

@@ -123,7 +123,7 @@ async def create(
         quota_enforced=quota_enforced,
         created_at=work.now,
     )
-    _check(unit)
+    _require_none(_wrong(unit))
     await _require_new(work, unit)
     work.session.add(unit)
     try:
@@ -158,18 +158,20 @@ async def update(work: Work, public_id: str, wanted: Wanted, *, dry_run: bool) -
     Raises:
         Forbidden: the actor does not operate this service.
         NotFound: there is no such unit.
-        InvalidFields: what does not fit, every field at once.
+        InvalidFields: what is changed to what does not fit, every field at once.
         AlreadyExists: the name is another unit's; case does not matter.
     """
     require(work.actor, Action.OPERATE)
     unit = await find(work, public_id, for_change=True)
     now, then = row(unit), _with(row(unit), wanted)
-    _check(then)
     changes = [
         Change(field.name, getattr(now, field.name), getattr(then, field.name))
         for field in fields(Wanted)
         if getattr(now, field.name) != getattr(then, field.name)
     ]
+    # A unit that was taken over from elsewhere may have a name that could not be given here.
+    wrong = _wrong(then)
+    _require_none({one.field: wrong[one.field] for one in changes if one.field in wrong})
     if then.name.lower() != now.name.lower():
         await _require_free(work, "name", Unit.columns().name, then.name)
     if changes and not dry_run:
@@ -223,7 +225,8 @@ async def _apply(work: Work, unit: Unit, changes: Sequence[Change]) -> None:
     trail.record(work, "unit.update", unit.public_id, **facts)
 
 
-def _check(unit: Unit | UnitRow) -> None:
+def _wrong(unit: Unit | UnitRow) -> dict[str, list[str]]:
+    """Return what does not fit, by field."""
     found = {
         "public_id": why_not_a_name(unit.public_id, MAX_PUBLIC_ID),
         "internal_ref": why_not_a_name(unit.internal_ref, MAX_INTERNAL_REF),
@@ -237,7 +240,10 @@ def _check(unit: Unit | UnitRow) -> None:
     }
     # The reference is the public ID unless it was given: nobody needs to be told twice.
     found["internal_ref"] = [why for why in found["internal_ref"] if why not in found["public_id"]]
-    wrong = {field: why for field, why in found.items() if why}
+    return {field: why for field, why in found.items() if why}
+
+
+def _require_none(wrong: dict[str, list[str]]) -> None:
     if wrong:
         raise InvalidFields(wrong)
 

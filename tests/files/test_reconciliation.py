@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from ddsd.jobs.schedule import EVERYTHING
 from ddsd.projects.projects import bucket_name
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Project
+from ddsd.storage.embedded import EmbeddedStore
 from ddsd.storage.memory import MemoryStore
 from ddsd.storage.port import OpenUpload
 from ddsd.work import Services, reading, transaction
@@ -236,6 +238,26 @@ async def test_an_old_finding_is_looked_at_again_before_anything_is_removed(
     assert (done.removed, done.passed) == (2, 2)
     assert await names_in(services, delivery) == ["a", "d/lost", "d/short", "late", "z"]
     assert key_of("late") in await keys_in(services, delivery)
+
+
+async def test_a_file_that_was_put_back_on_the_disk_keeps_its_row(
+    services: Services, clock: SettableClock, tmp_path: Path
+) -> None:
+    store = EmbeddedStore(directory=tmp_path / "embedded")
+    await store.start()
+    try:
+        served = replace(services, store=store)
+        delivery = await a_delivery(served, ["a"])
+        clock.advance(days=2)
+        on_disk = tmp_path / "embedded" / "objects" / delivery.project.bucket / key_of("a")
+        on_disk.rename(tmp_path / "backup")
+        assert await compare(served) == [("file-without-object", key_of("a"))]
+        (tmp_path / "backup").rename(on_disk)
+        done = await lost.clean(served, ROOT, None, 0)
+    finally:
+        await store.stop()
+    assert (done.removed, done.passed) == (0, 1)
+    assert await names_in(services, delivery) == ["a"]
 
 
 async def test_missing_buckets_are_told_and_made(services: Services) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,7 +28,13 @@ from minio.error import S3Error
 from minio.signer import sign_v4_s3
 
 import ddsd
-from ddsd.errors import ConfigurationError, DdsError, StoreRefused, StoreUnavailable
+from ddsd.errors import (
+    ConfigurationError,
+    DdsError,
+    StoreObjectMissing,
+    StoreRefused,
+    StoreUnavailable,
+)
 from ddsd.storage.embedded import EmbeddedStore
 from ddsd.storage.keyfile import read_keys
 from ddsd.storage.minio import S3Store
@@ -134,6 +141,74 @@ async def test_child_that_dies_is_started_again_and_nothing_acknowledged_is_lost
     await until(lambda: works(store), "the store did not come back")
     assert store.local_endpoint == endpoint
     assert await store.get(BUCKET, "a") == b"content"
+
+
+async def keys_in(store: EmbeddedStore) -> list[str]:
+    return [one.key async for one in store.list_objects(BUCKET)]
+
+
+async def test_what_is_removed_from_the_disk_is_seen_at_once(
+    store: EmbeddedStore, tmp_path: Path
+) -> None:
+    for key in ("a", "b"):
+        await store.put(BUCKET, key, b"content")
+        assert await store.get(BUCKET, key) == b"content"
+    bucket = tmp_path / "store" / "objects" / BUCKET
+    (bucket / "a").unlink()
+    assert await store.stat(BUCKET, "a") is None
+    assert await keys_in(store) == ["b"]
+    shutil.rmtree(bucket)
+    assert not await store.bucket_exists(BUCKET)
+    with pytest.raises(StoreObjectMissing):
+        await keys_in(store)
+
+
+async def test_what_is_put_back_on_the_disk_is_known_at_once_and_served_soon(
+    tmp_path: Path,
+) -> None:
+    store = EmbeddedStore(directory=tmp_path / "store", forget_after=timedelta(seconds=0.2))
+    await store.start()
+    try:
+        await store.ensure_bucket(BUCKET)
+        await store.put(BUCKET, "a", b"content")
+        objects = tmp_path / "store" / "objects" / BUCKET
+        (objects / "a").rename(tmp_path / "backup")
+        assert await store.stat(BUCKET, "a") is None
+        (tmp_path / "backup").rename(objects / "a")
+        found = await store.stat(BUCKET, "a")
+        assert found is not None
+        assert found.size_bytes == 7
+
+        async def served() -> bool:
+            with contextlib.suppress(StoreObjectMissing):
+                return await store.get(BUCKET, "a") == b"content"
+            return False
+
+        await until(served, "it was not served")
+    finally:
+        await store.stop()
+
+
+async def test_an_object_copied_in_a_moment_ago_is_removed_or_named(
+    store: EmbeddedStore, tmp_path: Path
+) -> None:
+    await store.put(BUCKET, "a", b"content")
+    (tmp_path / "store" / "objects" / BUCKET / "stray").write_bytes(b"x")
+    stayed = await store.remove_objects(BUCKET, ["a", "stray"])
+    assert [one.key for one in stayed] == await keys_in(store)
+
+
+async def test_a_disk_that_is_not_mounted_is_an_unavailable_store_and_no_empty_one(
+    store: EmbeddedStore, tmp_path: Path
+) -> None:
+    await store.put(BUCKET, "a", b"content")
+    (tmp_path / "store" / "objects").rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreUnavailable):
+        await store.stat(BUCKET, "a")
+    with pytest.raises(StoreUnavailable):
+        await store.bucket_exists(BUCKET)
+    with pytest.raises(StoreUnavailable):
+        await keys_in(store)
 
 
 async def test_gate_answers_503_while_rclone_is_away(store: EmbeddedStore) -> None:
@@ -487,3 +562,36 @@ async def test_a_full_disk_refuses_an_upload_and_nothing_of_it_stays(
     await asyncio.to_thread(user.put_object, BUCKET, "small", io.BytesIO(b"s"), 1)
     assert [one.key async for one in store.list_objects(BUCKET)] == ["kept", "small"]
     assert await store.get(BUCKET, "kept") == b"content"
+
+
+async def test_keys_that_rclone_would_keep_in_one_file_are_refused(store: EmbeddedStore) -> None:
+    """Its quote, and the pictures of what it quotes, stand for others in names of files."""
+    for key in ("\u201b", "\u201b\u201b", "d/a\u201b", "\u2400", "\u2421", "\x7f", "a\x01"):
+        with pytest.raises(DdsError, match="No object can have that key"):
+            await store.put(BUCKET, key, b"one")
+    assert [one async for one in store.list_objects(BUCKET)] == []
+
+
+async def test_keys_that_rclone_spells_otherwise_are_kept_apart(store: EmbeddedStore) -> None:
+    keys = ["\uff0e", "\uff0e\uff0e", "\uff0f", "a\uff0f", "a.", "a ", "a", "\ufffd", "\\", "%2F"]
+    for key in keys:
+        await store.put(BUCKET, key, key.encode())
+    listed = [one async for one in store.list_objects(BUCKET)]
+    assert {one.key: one.size_bytes for one in listed} == {key: len(key.encode()) for key in keys}
+
+
+async def test_a_purge_fills_no_log_and_what_goes_wrong_is_in_it(
+    store: EmbeddedStore, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    keys = [f"d/{number}" for number in range(5)]
+    for key in keys:
+        await store.put(BUCKET, key, b"one")
+    assert await store.remove_objects(BUCKET, keys) == ()
+    await store.put(BUCKET, "file", b"one")
+    with pytest.raises(StoreUnavailable):
+        await store.put(BUCKET, "file/below", b"two")
+    await store.stop()
+    told = [one.getMessage() for one in caplog.records if one.name == "ddsd.storage.children"]
+    assert told
+    assert all(one.startswith("rclone: ") and "file already exists" in one for one in told)
+    assert "ERROR" not in capfd.readouterr().err

@@ -84,6 +84,16 @@ async def test_one_field_that_does_not_fit_leaves_all_as_it_was(
     assert (await genomics(services)).name == "Genomics"
 
 
+async def test_a_unit_with_a_name_that_could_not_be_given_today_is_changed_all_the_same(
+    services: Services,
+) -> None:
+    async with transaction(services, System()) as work:
+        await a_unit(work.session, public_id="unit_1", internal_ref="unit_1", name="One")
+    async with transaction(services, OPERATOR) as work:
+        changes = await units.update(work, "unit_1", Wanted(days_in_available=60), dry_run=False)
+    assert changes == [Change("days_in_available", 90, 60)]
+
+
 @pytest.mark.parametrize("dry_run", [False, True])
 async def test_another_units_name_is_refused(services: Services, dry_run: bool) -> None:
     with pytest.raises(AlreadyExists, match="'IMAGING': imaging"):
