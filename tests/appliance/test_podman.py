@@ -59,7 +59,7 @@ def image(storage: Podman) -> Podman:
         for line in CHECKOUT.joinpath(".containerignore").read_text().splitlines()
         if line.startswith("!")
     ]
-    for name in (*allowed, "config", "Containerfile", ".containerignore"):
+    for name in (*allowed, "config/quadlet", "Containerfile", ".containerignore"):
         source, target = CHECKOUT / name, storage.workplace / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -292,6 +292,14 @@ def test_every_variable_of_the_container_is_a_setting() -> None:
     assert settings.store.port == STORE_PORT
     subnet = CHECKOUT.joinpath("config/quadlet/ddsd.network").read_text()
     assert "Gateway=10.89.27.1" in subnet
+
+
+def test_the_image_is_built_from_all_that_the_package_includes() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    allowed = CHECKOUT.joinpath(".containerignore").read_text().splitlines()
+    needed = [*wheel["packages"], *wheel.get("force-include", {}), project["project"]["readme"]]
+    assert [one for one in needed if f"!{one}" not in allowed] == []
 
 
 def test_the_containerfile_and_the_project_have_one_version() -> None:
