@@ -60,7 +60,7 @@ Region = Annotated[
 
 @app.command()
 def show(ctx: typer.Context, as_json: AsJson = False, as_tsv: AsTsv = False) -> None:
-    """Show which store is used, with which key, and whether it answers. To change that: [store] of the configuration.
+    """Show which store is used, with which key, and whether it answers. To change that: the section store of the configuration.
 
     Example: ddsctl store show
     """
