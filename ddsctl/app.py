@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from ddsctl.commands import (
     reminders,
     service,
     sessions,
+    setup,
     stats,
     store,
     store_check,
@@ -79,6 +81,7 @@ def root(
 
 
 app.command("status")(service.status)
+app.command("setup", context_settings=setup.HANDED_OVER, add_help_option=False)(setup.setup)
 app.add_typer(unit.app, name="unit")
 app.add_typer(user.app, name="user")
 app.add_typer(invite.app, name="invite")
@@ -101,4 +104,13 @@ app.add_typer(db.app, name="db")
 
 def main() -> None:
     """Run ddsctl."""
+    _leave_unreadable_directory()
     app(prog_name="ddsctl")
+
+
+def _leave_unreadable_directory() -> None:
+    """Leave a directory that is closed to this user (``sudo -u``): rich asks for its name, and gives up."""
+    try:
+        Path.cwd()
+    except OSError:
+        os.chdir("/")

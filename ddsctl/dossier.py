@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import typer
 
-from ddsctl import output, sizes
+from ddsctl import output
 from ddsctl.output import Column, Format
+from ddsd.contract import sizes
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

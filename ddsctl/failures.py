@@ -38,6 +38,7 @@ OPTIONS: Final = {
     "email": "--email",
     "endpoint": "--endpoint",
     "external_display_name": "--display-name",
+    "iam_endpoint": "--iam-endpoint",
     "internal_ref": "--internal-ref",
     "name": "--name",
     "public_endpoint": "--public-endpoint",

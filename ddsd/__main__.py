@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FAILED: Final = 1
 CONFIGURATION: Final = 78
+PRINTED: Final = Path("-")
 
 app = typer.Typer(
     name="ddsd",
@@ -113,11 +114,16 @@ def check_config(
 
 @app.command("new-instance-key")
 def new_instance_key(
-    file: Annotated[Path, typer.Argument(help="The file to make; it must not exist.")],
+    file: Annotated[
+        Path, typer.Argument(help="The file to make; it must not exist. -: print the key instead.")
+    ],
 ) -> None:
     """Make the key that seals this installation's secrets."""
-    from ddsd.bootstrap import new_instance_key
+    from ddsd.bootstrap import new_instance_key, new_instance_key_text
 
+    if file == PRINTED:
+        typer.echo(new_instance_key_text(), nl=False)
+        return
     new_instance_key(file)
     typer.echo(f"{file} holds a new instance key. Keep a copy of it in a safe place.")
 
@@ -135,9 +141,39 @@ def demo(context: typer.Context) -> None:
     alone(context.args, prog_name="ddsd demo", standalone_mode=True)
 
 
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def setup(context: typer.Context) -> None:
+    """Set up this machine's installation, or change it; `ddsd setup --help` tells more."""
+    from ddsd.setup.run import setup_command
+
+    alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    alone.command()(setup_command)
+    alone(context.args, prog_name="ddsd setup", standalone_mode=True)
+
+
+@app.command("setup-trial")
+def setup_trial(config: ConfigOption = None) -> None:
+    """Deliver a test file to this installation and back, as its setup does at the end. Nothing of it stays."""
+    settings = _configured(config)
+    from ddsd.setup import trial
+
+    try:
+        facts = trial.run(settings)
+    except trial.TrialFailed as wrong:
+        _complain(str(wrong))
+        raise typer.Exit(FAILED) from wrong
+    typer.echo(
+        f"delivered {facts.size_original:,} bytes to ourselves and back; every byte was compared"
+    )
+
+
 def main() -> None:
     """Run the command line; refusals are sentences, not tracebacks. What it writes, nobody else may read."""
     os.umask(0o077)
+    _leave_unreadable_directory()
     try:
         app()
     except ConfigurationError as wrong:
@@ -146,6 +182,14 @@ def main() -> None:
     except DdsError as wrong:
         _complain(wrong.message)
         sys.exit(FAILED)
+
+
+def _leave_unreadable_directory() -> None:
+    """Leave a directory that is closed to this user (``sudo -u``): rich asks for its name, and gives up."""
+    try:
+        Path.cwd()
+    except OSError:
+        os.chdir("/")
 
 
 def _complain(message: str) -> None:

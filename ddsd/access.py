@@ -110,6 +110,8 @@ OPERATORS_MAY: Final = frozenset(
     }
 )
 """What somebody on this machine may. Nothing of it needs a key."""
+NOT_THIS_ROLE: Final = "Insufficient credentials"
+"""What the wire contract, section 3, says to whoever may not do a thing in whatever project."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ def require(actor: Actor, action: Action) -> None:
         Forbidden: they may not.
     """
     if not allowed(actor, action):
-        raise Forbidden("Insufficient credentials")
+        raise Forbidden(NOT_THIS_ROLE)
 
 
 def require_member(actor: Actor, action: Action) -> Member:
@@ -201,5 +203,5 @@ def require_member(actor: Actor, action: Action) -> Member:
     """
     require(actor, action)
     if not isinstance(actor, Member):
-        raise Forbidden("Insufficient credentials")
+        raise Forbidden(NOT_THIS_ROLE)
     return actor

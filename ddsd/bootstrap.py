@@ -18,7 +18,7 @@ from ddsd import tls
 from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
-from ddsd.files import grants, reconciliation, removal, store_check
+from ddsd.files import grants, moving, reconciliation, removal, rotation, store_check
 from ddsd.jobs import housekeeping
 from ddsd.jobs.runner import Handler, JobRunner, Pace
 from ddsd.jobs.schedule import Cron, Schedule, ScheduledJob
@@ -64,6 +64,8 @@ _JOBS: Final[Mapping[str, Handler]] = {
     **mailing.HANDLERS,
     **reminders.HANDLERS,
     **removal.HANDLERS,
+    **rotation.HANDLERS,
+    **moving.HANDLERS,
     **reconciliation.HANDLERS,
     **store_check.HANDLERS,
     **usage_jobs.HANDLERS,
@@ -112,7 +114,7 @@ def build(settings: Settings, **replacements: Any) -> Services:
     parts: dict[str, Callable[[], object]] = {
         "database": lambda: database(settings, secrets.database_password),
         "store": lambda: _store(settings, secrets, clock),
-        "stores": lambda: Stores(partial(opened, clock, ca_file=settings.store.ca_file), make_user),
+        "stores": lambda: _stores(settings, clock),
         "post": lambda: _post(settings, secrets),
         "instance_key": lambda: _instance_key(settings, secrets.instance_key),
         "deriver": lambda: _deriver(settings.security),
@@ -254,13 +256,18 @@ def schedule(services: Services) -> Schedule:
     return Schedule(services, scheduled(services.settings))
 
 
+def new_instance_key_text() -> str:
+    """Return a new instance key as the line that a key file holds."""
+    return InstanceKey.generate().to_text().text() + "\n"
+
+
 def new_instance_key(path: Path) -> None:
     """Make an instance key and write it to ``path``, mode 0600, durably.
 
     Raises:
         ConfigurationError: the file exists already, or cannot be written.
     """
-    text = InstanceKey.generate().to_text().text() + "\n"
+    text = new_instance_key_text()
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as wrong:
@@ -281,6 +288,7 @@ def _store(settings: Settings, secrets: Secrets, clock: Clock) -> ObjectStore:
     if section.kind is StoreKind.EMBEDDED:
         return EmbeddedStore(
             directory=settings.store_directory,
+            address=section.address,
             port=section.port,
             public_endpoint=section.public_endpoint or None,
             region=section.region,
@@ -310,15 +318,34 @@ def _store(settings: Settings, secrets: Secrets, clock: Clock) -> ObjectStore:
     )
 
 
+def _stores(settings: Settings, clock: Clock) -> Stores:
+    ca_file = settings.store.ca_file
+    return Stores(partial(opened, clock, ca_file=ca_file), partial(make_user, ca_file=ca_file))
+
+
 def opened(clock: Clock, account: StoreAccount, *, ca_file: Path | None = None) -> ObjectStore:
     """Return the store of a unit's account, not yet started."""
+    address = account.address
+    if address.iam_endpoint:
+        return IamStore(
+            iam_endpoint=address.iam_endpoint,
+            endpoint=address.endpoint,
+            access_key=account.access_key,
+            secret_key=account.secret_key,
+            public_endpoint=address.public_endpoint,
+            region=address.region,
+            buckets=account.buckets,
+            ca_file=ca_file,
+            clock=clock,
+        )
     return S3Store(
-        endpoint=account.address.endpoint,
-        ca_file=ca_file,
+        endpoint=address.endpoint,
         access_key=account.access_key,
         secret_key=account.secret_key,
-        public_endpoint=account.address.public_endpoint,
-        region=account.address.region,
+        public_endpoint=address.public_endpoint,
+        region=address.region,
+        buckets=account.buckets,
+        ca_file=ca_file,
         allow_wide_upload_key=account.wide_upload_keys,
         read_only_key=account.read_only,
         clock=clock,

@@ -38,6 +38,7 @@ from ddsd.work import Services
 
 _KEEP_ALIVE_S: Final = 75  # longer than reverse proxies', or they send into closing connections
 _AFTER_CANCEL_S: Final = 2.0
+_AFTER_DRAIN_S: Final = 15
 _BACKLOG: Final = 2048
 
 Reread = Callable[[], Settings]
@@ -105,10 +106,15 @@ async def serve(
         notify("READY=1", f"STATUS=ddsd {__version__} is serving")
         _log.info("daemon.ready", **{server.plane: server.address for server in servers})
         await _until_told(orders, servers)
-        notify("STOPPING=1", "STATUS=draining")
+        notify("STOPPING=1", "STATUS=draining", _more_time(services.settings.listen))
         _log.info("daemon.draining", at_most_s=services.settings.listen.drain_s)
         await _drain(orders, servers, runner)
     _log.info("daemon.stopped")
+
+
+def _more_time(listen: Listen) -> str:
+    """Ask systemd for as long as a drain may take, whatever its own limit is."""
+    return f"EXTEND_TIMEOUT_USEC={(listen.drain_s + _AFTER_DRAIN_S) * 1_000_000}"
 
 
 def _certificate(services: Services) -> Shown | None:

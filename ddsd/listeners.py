@@ -173,7 +173,7 @@ def _remove_stale(path: Path) -> None:
         return
     if not stat.S_ISSOCK(path.stat().st_mode):
         raise ConfigurationError(f"listen.admin_socket: {path} is there and is no socket")
-    if _answers(path):
+    if answers(path):
         raise DaemonFailed(
             f"another program answers on {path}; stop it, or change listen.admin_socket"
         )
@@ -181,7 +181,8 @@ def _remove_stale(path: Path) -> None:
     path.unlink()
 
 
-def _answers(path: Path) -> bool:
+def answers(path: Path) -> bool:
+    """Say whether a program takes calls on a Unix socket."""
     with socket.socket(socket.AF_UNIX) as caller:
         caller.settimeout(_ANSWER_S)
         try:

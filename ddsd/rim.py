@@ -6,8 +6,10 @@ answer leaves without the headers that keep browsers from doing more with it tha
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from ddsd.errors import TooLarge
@@ -126,6 +128,7 @@ class BodyLimit:
     """
 
     _ANSWER: Final = b'{"code":"too_large","message":"The request is too large."}'
+    _PATIENCE_S: Final = 5
 
     def __init__(self, app: AsgiApp, most_bytes: int) -> None:
         self._app = app
@@ -136,7 +139,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
         elif self._declares_too_much(scope):
-            await self._refuse(send)
+            await self._refuse(receive, send)
         else:
             await self._pass_on(scope, receive, send)
 
@@ -155,7 +158,7 @@ class BodyLimit:
             if received > self._most_bytes:
                 if not (answered or refused):
                     refused = True
-                    await self._refuse(send)
+                    await self._refuse(receive, send, comes_more=message.get("more_body", False))
                 raise TooLarge("The request is too large.")
             return message
 
@@ -171,11 +174,21 @@ class BodyLimit:
             if not refused:
                 raise
 
-    async def _refuse(self, send: Send) -> None:
+    async def _refuse(self, receive: Receive, send: Send, *, comes_more: bool = True) -> None:
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(self._ANSWER)).encode()),
             (b"connection", b"close"),
         ]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": self._ANSWER})
+        await send({"type": "http.response.body", "body": self._ANSWER, "more_body": comes_more})
+        if comes_more:
+            await self._let_finish(receive)
+            await send({"type": "http.response.body"})
+
+    async def _let_finish(self, receive: Receive) -> None:
+        """Throw away what still comes: who is cut off while sending may never read why (a proxy says 502)."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._PATIENCE_S):
+                while (await receive()).get("more_body", False):
+                    pass

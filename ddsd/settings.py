@@ -228,6 +228,7 @@ class Store(_Section):
     access_key: str = ""
     secret_key_file: MaybePath = None
     directory: MaybePath = None
+    address: IpAddress = "127.0.0.1"
     port: Port = 0
     allow_wide_upload_keys: bool = False
     read_only_access_key: str = ""
@@ -318,6 +319,18 @@ class Settings(_Section):
     usage: Usage = Usage()
     reminders: Reminders = Reminders()
     log: Log = Log()
+
+    @model_validator(mode="after")
+    def _stores_nothing_in_the_clear(self) -> Self:
+        """Hold the embedded store to what holds for the public plane; it has no TLS of its own."""
+        guarded = ipaddress.ip_address(self.store.address).is_loopback
+        if not guarded and not self.listen.allow_cleartext:
+            raise ValueError(
+                f"store.address: download links would pass {self.store.address} in the clear. If a"
+                " reverse proxy with TLS is the only one that reaches this port, set"
+                " listen.allow_cleartext = true; or leave store.address on loopback"
+            )
+        return self
 
     @property
     def database_url(self) -> str:
@@ -552,7 +565,8 @@ def _explain_one(
         ]
         return [_unknown(where, key) for where in strays or [str(path)]]
     message = message.removeprefix("Value error, ")
-    return [f"{variables.get(key, path)}: {key}: {one}" for one in message.split("\n")]
+    named = f"{variables.get(key, path)}: {key}" if key else str(path)
+    return [f"{named}: {one}" for one in message.split("\n")]
 
 
 def _unknown(where: str, key: str) -> str:

@@ -58,7 +58,7 @@ make_environment() {
     [ ! -d $TARGET ] || mv $TARGET $BEFORE
     umask 022
     "$python" environment.py wheels $TARGET
-    $TARGET/bin/python -m compileall -q -j 0 $TARGET/lib
+    $TARGET/bin/python -m compileall -q -j 0 -x /faker/ $TARGET/lib
     cp uninstall.sh VERSION $TARGET/
     chmod 755 $TARGET/uninstall.sh
     mkdir -p $TARGET/doc

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from ddsctl import completion, output, session, sizes
+from ddsctl import completion, output, session
 from ddsctl.commands.jobs import until_ended
 from ddsctl.confirm import DryRun, Yes, confirm
 from ddsctl.failures import ExitCode, Failure
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv
+from ddsd.contract import sizes
 from ddsd.contract.words import FindingKind
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ddsctl import completion, output, session, sizes
+from ddsctl import completion, output, session
 from ddsctl.confirm import DryRun, Yes, confirm, tell_dry_run
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv, Session
+from ddsd.contract import sizes
 from ddsd.contract.words import ProjectVerb
 
 if TYPE_CHECKING:
@@ -106,8 +107,7 @@ def retract(
 
     Example: ddsctl project retract genomics00007
     """
-    here = session.of(ctx, as_json, as_tsv)
-    _change(here, public_id, ProjectVerb.RETRACT, dry_run=dry_run)
+    _change(session.of(ctx, as_json, as_tsv), public_id, ProjectVerb.RETRACT, dry_run=dry_run)
 
 
 @app.command()
@@ -123,8 +123,9 @@ def extend(
 
     Example: ddsctl project extend genomics00007 --days 14
     """
-    here = session.of(ctx, as_json, as_tsv)
-    _change(here, public_id, ProjectVerb.EXTEND, days=days, dry_run=dry_run)
+    _change(
+        session.of(ctx, as_json, as_tsv), public_id, ProjectVerb.EXTEND, days=days, dry_run=dry_run
+    )
 
 
 @app.command()
@@ -146,8 +147,9 @@ def expire(
 
     Example: ddsctl project expire genomics00007
     """
-    here = session.of(ctx, as_json, as_tsv)
-    _change(here, public_id, ProjectVerb.EXPIRE, days=days, dry_run=dry_run)
+    _change(
+        session.of(ctx, as_json, as_tsv), public_id, ProjectVerb.EXPIRE, days=days, dry_run=dry_run
+    )
 
 
 @app.command()
@@ -163,10 +165,9 @@ def archive(
 
     Example: ddsctl project archive genomics00007
     """
-    if not dry_run:
-        confirm(f"Remove all data of {public_id} for good?", yes=yes)
+    question = f"Remove all data of {public_id} for good?"
     here = session.of(ctx, as_json, as_tsv)
-    _change(here, public_id, ProjectVerb.ARCHIVE, dry_run=dry_run)
+    _end(here, public_id, ProjectVerb.ARCHIVE, question, yes=yes, dry_run=dry_run)
 
 
 @app.command()
@@ -182,10 +183,11 @@ def abort(
 
     Example: ddsctl project abort genomics00007
     """
-    if not dry_run:
-        confirm(f"Remove all data of {public_id}, and what describes it, for good?", yes=yes)
-    here = session.of(ctx, as_json, as_tsv)
-    _change(here, public_id, ProjectVerb.ABORT, dry_run=dry_run)
+    here, question = (
+        session.of(ctx, as_json, as_tsv),
+        f"Remove all data of {public_id}, and what describes it, for good?",
+    )
+    _end(here, public_id, ProjectVerb.ABORT, question, yes=yes, dry_run=dry_run)
 
 
 @app.command()
@@ -201,10 +203,11 @@ def delete(
 
     Example: ddsctl project delete genomics00007
     """
-    if not dry_run:
-        confirm(f"Delete {public_id} with all its data for good?", yes=yes)
-    here = session.of(ctx, as_json, as_tsv)
-    _change(here, public_id, ProjectVerb.DELETE, dry_run=dry_run)
+    here, question = (
+        session.of(ctx, as_json, as_tsv),
+        f"Delete {public_id} with all its data for good?",
+    )
+    _end(here, public_id, ProjectVerb.DELETE, question, yes=yes, dry_run=dry_run)
 
 
 @app.command()
@@ -219,8 +222,7 @@ def restore(
 
     Example: ddsctl project restore genomics00007
     """
-    here = session.of(ctx, as_json, as_tsv)
-    _change(here, public_id, ProjectVerb.RESTORE, dry_run=dry_run)
+    _change(session.of(ctx, as_json, as_tsv), public_id, ProjectVerb.RESTORE, dry_run=dry_run)
 
 
 @app.command()
@@ -236,10 +238,19 @@ def purge(
 
     Example: ddsctl project purge genomics00007
     """
+    here, question = (
+        session.of(ctx, as_json, as_tsv),
+        f"Remove all data of {public_id} for good? It cannot be restored then.",
+    )
+    _end(here, public_id, ProjectVerb.PURGE, question, yes=yes, dry_run=dry_run)
+
+
+def _end(
+    here: Session, public_id: str, verb: ProjectVerb, question: str, *, yes: bool, dry_run: bool
+) -> None:
     if not dry_run:
-        confirm(f"Remove all data of {public_id} for good? It cannot be restored then.", yes=yes)
-    here = session.of(ctx, as_json, as_tsv)
-    _change(here, public_id, ProjectVerb.PURGE, dry_run=dry_run)
+        confirm(question, yes=yes)
+    _change(here, public_id, verb, dry_run=dry_run)
 
 
 def _change(

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from ddsctl import output, session, sizes
+from ddsctl import output, session
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv
+from ddsd.contract import sizes
 
 if TYPE_CHECKING:
     from ddsd.contract.admin import Status

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ddsctl import output, session, sizes
+from ddsctl import output, session
 from ddsctl.confirm import DryRun
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv
+from ddsd.contract import sizes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

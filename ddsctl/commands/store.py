@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from ddsctl import asking, completion, output, session
-from ddsctl.confirm import DryRun, tell_dry_run
+from ddsctl.commands.jobs import until_ended
+from ddsctl.confirm import DryRun, Yes, confirm, tell_dry_run
 from ddsctl.output import Column, Format
 from ddsctl.session import AsJson, AsTsv, Session
+from ddsd.contract import sizes
 
 if TYPE_CHECKING:
     from ddsd.contract.admin import (
+        KeysRotated,
         StoreAccountSet,
+        StoreForgotten,
+        StoreMigration,
         StorePolicy,
         StoreSettings,
         UnitStore,
@@ -25,6 +30,10 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="The object store, and the accounts that units have at it.", no_args_is_help=True
 )
+
+_CHANGING_S: Final = 300.0
+_MOVING_S: Final = 30 * 86_400.0
+_CONFIGURED: Final = "configured"
 
 UnitName = Annotated[
     str,
@@ -56,6 +65,34 @@ Region = Annotated[
     str | None,
     typer.Option(help="The store's region. If not given: as configured.", show_default=False),
 ]
+UnitOption = Annotated[
+    str,
+    typer.Option(
+        "--unit", help="The unit's public ID.", autocompletion=completion.units, show_default=False
+    ),
+]
+ReadOnlyKey = Annotated[
+    str,
+    typer.Option(help="For a store that makes no keys: a key of yours that can only get objects."),
+]
+ReadOnlySecretFile = Annotated[
+    Path | None, typer.Option(help="Where that key's secret is.", show_default=False)
+]
+WideKeys = Annotated[
+    bool,
+    typer.Option(
+        "--allow-wide-upload-keys",
+        help="For a store that makes no keys: uploaders receive the account itself.",
+    ),
+]
+IamEndpoint = Annotated[
+    str | None,
+    typer.Option(
+        help="For a store whose keys are made by an IAM service, such as versitygw: its address.",
+        show_default=False,
+    ),
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")]
 
 
 @app.command()
@@ -130,22 +167,10 @@ def set_credentials(
     endpoint: Endpoint = None,
     public_endpoint: PublicEndpoint = None,
     region: Region = None,
-    read_only_access_key: Annotated[
-        str,
-        typer.Option(
-            help="For a store that makes no keys: a key of yours that can only get objects."
-        ),
-    ] = "",
-    read_only_secret_file: Annotated[
-        Path | None, typer.Option(help="Where that key's secret is.", show_default=False)
-    ] = None,
-    allow_wide_upload_keys: Annotated[
-        bool,
-        typer.Option(
-            "--allow-wide-upload-keys",
-            help="For a store that makes no keys: uploaders receive the account itself.",
-        ),
-    ] = False,
+    iam_endpoint: IamEndpoint = None,
+    read_only_access_key: ReadOnlyKey = "",
+    read_only_secret_file: ReadOnlySecretFile = None,
+    allow_wide_upload_keys: WideKeys = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     as_tsv: AsTsv = False,
@@ -183,6 +208,7 @@ def set_credentials(
             endpoint=endpoint,
             public_endpoint=public_endpoint,
             region=region,
+            iam_endpoint=iam_endpoint,
             read_only_access_key=read_only_access_key,
             read_only_secret_key=_read_only_secret(read_only_access_key, read_only_secret_file),
             wide_upload_keys=allow_wide_upload_keys,
@@ -191,6 +217,175 @@ def set_credentials(
     with Daemon(here.socket) as daemon:
         done = daemon.post(path("units", unit, "store", what), wanted, StoreAccountSet)
     show_account(done, here)
+
+
+@app.command("rotate-keys")
+def rotate_keys(
+    ctx: typer.Context,
+    unit: Annotated[
+        str | None,
+        typer.Argument(
+            help="Only this unit's. If not given: the configured account's, and those of all units with their own.",
+            autocompletion=completion.units,
+            show_default=False,
+        ),
+    ] = None,
+    now: Annotated[
+        bool,
+        typer.Option(
+            "--now",
+            help="Let the keys that are out be worthless at once: running transfers with them break off, links that "
+            "were given out are refused. Without it they end by themselves.",
+        ),
+    ] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Change the secrets of units' accounts at the store, and hand out new keys from now on.
+
+    Transfers that run go on with the keys they have, at most until these expire. The configured account's own secret
+    is changed at the store and in store.secret_key_file.
+
+    Example: ddsctl store rotate-keys genomics
+    """
+    from ddsctl.client import Daemon
+    from ddsd.contract.admin import KeysRotated, RotateKeys
+
+    here = session.of(ctx, as_json, as_tsv)
+    if now and not dry_run:
+        confirm("Break off the transfers that run, and let links be refused?", yes=yes)
+    wanted = RotateKeys(unit=unit, at_once=now, dry_run=dry_run)
+    with Daemon(here.socket) as daemon:
+        done = daemon.post_for_list("/stores/rotate", wanted, KeysRotated)
+        for one in done:
+            if one.job is not None:
+                until_ended(daemon, one.job, _CHANGING_S)
+    output.show_list(done, _rotated(), here.format, empty="There is no such account.")
+    tell_dry_run(dry_run)
+
+
+@app.command()
+def migrate(
+    ctx: typer.Context,
+    unit: UnitOption,
+    to: Annotated[
+        str,
+        typer.Option(
+            help="Address of the new store, such as https://s3.example.org:9000; 'configured': the one of [store].",
+            show_default=False,
+        ),
+    ],
+    access_key: Annotated[
+        str | None,
+        typer.Option(help="The unit's account at the new store.", show_default=False),
+    ] = None,
+    secret_file: SecretFile = None,
+    admin_key: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead: an administrator of the new store, a MinIO, who makes the unit's user there. "
+            "The key is used once and kept nowhere.",
+            show_default=False,
+        ),
+    ] = None,
+    public_endpoint: PublicEndpoint = None,
+    region: Region = None,
+    iam_endpoint: IamEndpoint = None,
+    read_only_access_key: ReadOnlyKey = "",
+    read_only_secret_file: ReadOnlySecretFile = None,
+    allow_wide_upload_keys: WideKeys = False,
+    wait: Wait = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Move a unit's data to another store, in the background.
+
+    Project by project is copied, read back and compared; downloads go on meanwhile. Uploads into a project are refused
+    only while the last of it is copied. New projects go to the new store at once. The old copy stays until
+    ddsctl store forget.
+
+    Example: ddsctl store migrate --unit genomics --to https://minio.example.org:9000 --access-key ddsd-genomics
+    """
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import MakeStoreUser, MigrateStore, SetStoreCredentials, StoreMigration
+
+    here = session.of(ctx, as_json, as_tsv)
+    keys = [one for one in (access_key, admin_key) if one is not None]
+    if len(keys) != (0 if to == _CONFIGURED else 1):
+        raise typer.BadParameter(
+            f"Give either --access-key or --admin-key; neither with --to {_CONFIGURED}."
+        )
+    account = administrator = None
+    if access_key is not None:
+        account = SetStoreCredentials(
+            access_key=access_key,
+            secret_key=asking.secret(f"Secret key of {access_key}", secret_file, "--secret-file"),
+            endpoint=to,
+            public_endpoint=public_endpoint,
+            region=region,
+            iam_endpoint=iam_endpoint,
+            read_only_access_key=read_only_access_key,
+            read_only_secret_key=_read_only_secret(read_only_access_key, read_only_secret_file),
+            wide_upload_keys=allow_wide_upload_keys,
+        )
+    if admin_key is not None:
+        if dry_run:
+            raise typer.BadParameter("--dry-run makes no user: give --access-key, or leave it out.")
+        administrator = MakeStoreUser(
+            admin_access_key=admin_key,
+            admin_secret_key=asking.secret(
+                f"Secret key of {admin_key}", secret_file, "--secret-file"
+            ),
+            endpoint=to,
+            public_endpoint=public_endpoint,
+            region=region,
+        )
+    wanted = MigrateStore(account=account, administrator=administrator, dry_run=dry_run)
+    with Daemon(here.socket) as daemon:
+        done = daemon.post(path("units", unit, "store", "migrate"), wanted, StoreMigration)
+        for warning in done.warnings:
+            typer.echo(f"Warning: {warning}", err=True)
+        if wait and done.job is not None:
+            until_ended(daemon, done.job, _MOVING_S)
+    output.show_record(done, _migration(), here.format)
+    tell_dry_run(dry_run)
+    if done.job is not None and not wait:
+        typer.echo(f"To wait for it: ddsctl jobs wait {done.job}", err=True)
+
+
+@app.command()
+def forget(
+    ctx: typer.Context,
+    unit: UnitOption,
+    wait: Wait = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Remove the old copy of a unit that was moved, for good. Links that were given out before the move end.
+
+    What was registered after the move and is only in the old copy is copied first.
+
+    Example: ddsctl store forget --unit genomics --dry-run
+    """
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import ForgetStore, StoreForgotten
+
+    here = session.of(ctx, as_json, as_tsv)
+    place = path("units", unit, "store", "forget")
+    with Daemon(here.socket) as daemon:
+        done = daemon.post(place, ForgetStore(dry_run=True), StoreForgotten)
+        if not dry_run:
+            confirm(f"Remove the old copy of {unit} at {done.source} for good?", yes=yes)
+            done = daemon.post(place, ForgetStore(), StoreForgotten)
+        if wait and done.job is not None:
+            until_ended(daemon, done.job, _MOVING_S)
+    output.show_record(done, _forgotten(), here.format)
+    tell_dry_run(dry_run)
 
 
 def show_account(done: StoreAccountSet, here: Session) -> None:
@@ -234,6 +429,36 @@ def _columns() -> list[Column[UnitStore]]:
         Column("changed", lambda one: one.changed_at),
         Column("answers", lambda one: one.answers),
         Column("problem", lambda one: one.problem),
+    ]
+
+
+def _rotated() -> list[Column[KeysRotated]]:
+    return [
+        Column("unit", lambda one: one.unit, lambda one: one.unit or "(configured)"),
+        Column("access key", lambda one: one.access_key),
+        Column("keys replaced", lambda one: one.keys, right=True),
+        Column("good until", lambda one: one.good_until),
+        Column("job", lambda one: one.job, right=True),
+    ]
+
+
+def _migration() -> list[Column[StoreMigration]]:
+    return [
+        Column("unit", lambda one: one.unit),
+        Column("from", lambda one: one.source),
+        Column("to", lambda one: one.target),
+        Column("projects", lambda one: one.projects),
+        Column("files", lambda one: one.files),
+        Column("stored", lambda one: one.bytes, lambda one: sizes.show(one.bytes)),
+        Column("job", lambda one: one.job),
+    ]
+
+
+def _forgotten() -> list[Column[StoreForgotten]]:
+    return [
+        Column("unit", lambda one: one.unit),
+        Column("old copy", lambda one: one.source),
+        Column("job", lambda one: one.job),
     ]
 
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ddsctl import asking, output, session, sizes
+from ddsctl import asking, completion, output, session
 from ddsctl.confirm import DryRun, tell_dry_run
 from ddsctl.failures import Failure
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv
+from ddsd.contract import sizes
 
 if TYPE_CHECKING:
     from ddsctl.client import Daemon
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Units: the facilities that deliver.", no_args_is_help=True)
 
-UnitName = Annotated[str, typer.Argument(help="The unit's public ID.", show_default=False)]
+UnitName = Annotated[
+    str,
+    typer.Argument(
+        help="The unit's public ID.", autocompletion=completion.units, show_default=False
+    ),
+]
 
 
 def _size(text: str, typed_as: str) -> int:

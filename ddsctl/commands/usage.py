@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from ddsctl import output, session, sizes
+from ddsctl import output, session
 from ddsctl.confirm import DryRun
 from ddsctl.output import Column, Format
 from ddsctl.session import AsJson, AsTsv
+from ddsd.contract import sizes
 
 if TYPE_CHECKING:
+    from ddsctl.client import Daemon
     from ddsd.contract.admin import MonthOfUsage, ProjectUsage, Sheet
 
 app = typer.Typer(
@@ -98,11 +101,16 @@ def collect(
     Example: ddsctl usage collect --dry-run
     """
     from ddsctl.client import Daemon
-    from ddsd.contract.admin import CollectUsage, MonthOfUsage
 
     here = session.of(ctx, as_json, as_tsv)
+    done: list[MonthOfUsage] = []
     with Daemon(here.socket) as daemon:
-        done = daemon.post_for_list("/usage/collect", CollectUsage(dry_run=dry_run), MonthOfUsage)
+        while some := _next_month(daemon, done, dry_run):
+            done += some
+            if sys.stderr.isatty():
+                typer.echo(
+                    f"{done[-1].month}: {'counted' if dry_run else 'written down'}", err=True
+                )
     output.show_list(
         done, _months(), here.format, empty="Every month that is over is written down."
     )
@@ -137,6 +145,13 @@ def send(
     with Daemon(here.socket) as daemon:
         sent = daemon.post_for_list("/usage/send", wanted, Sheet)
     output.show_list(sent, _sheets(), here.format, empty="Nothing was used: no file is attached.")
+
+
+def _next_month(daemon: Daemon, done: list[MonthOfUsage], dry_run: bool) -> list[MonthOfUsage]:
+    from ddsd.contract.admin import CollectUsage, MonthOfUsage
+
+    wanted = CollectUsage(dry_run=dry_run, after=done[-1].month if done else None)
+    return daemon.post_for_list("/usage/collect", wanted, MonthOfUsage)
 
 
 def _last_month() -> datetime:

@@ -498,9 +498,10 @@ class MonthOfUsage(_Sent):
 
 
 class CollectUsage(_Asked):
-    """Write down every month that is due. ``dry_run``: only tell which."""
+    """Write down the oldest month that is due. ``dry_run``: only tell which is, of those later than ``after``."""
 
     dry_run: bool = False
+    after: str | None = None
 
 
 class SendUsage(_Asked):
@@ -816,6 +817,7 @@ class SetStoreCredentials(_Asked):
     endpoint: str | None = None
     public_endpoint: str | None = None
     region: str | None = None
+    iam_endpoint: str | None = None
     read_only_access_key: str = ""
     read_only_secret_key: str = Field("", repr=False)
     wide_upload_keys: bool = False
@@ -864,3 +866,63 @@ class UnitStore(_Sent):
     changed_at: datetime | None
     answers: bool
     problem: str
+
+
+class RotateKeys(_Asked):
+    """New keys for one unit; ``unit`` null: for all. ``at_once``: let those that are out be worthless now."""
+
+    unit: str | None = None
+    at_once: bool = False
+    dry_run: bool = False
+
+
+class KeysRotated(_Sent):
+    """What became of an account's keys; ``unit`` empty: the configured one.
+
+    ``job`` changes the account's own secret; null: it has to be changed at the store. ``keys`` are handed out no more,
+    and all are worthless at ``good_until``.
+    """
+
+    unit: str
+    access_key: str
+    job: int | None
+    keys: int
+    good_until: datetime
+
+
+class MigrateStore(_Asked):
+    """Move a unit's data to another store. ``account`` null: to the configured one.
+
+    ``administrator`` instead of ``account``: a key that makes the unit's user there first, used once and not kept.
+    """
+
+    account: SetStoreCredentials | None = None
+    administrator: MakeStoreUser | None = None
+    dry_run: bool = False
+
+
+class StoreMigration(_Sent):
+    """What is moved; ``job`` does it, null in a dry run."""
+
+    unit: str
+    source: str
+    target: str
+    projects: int
+    files: int
+    bytes: int
+    warnings: list[str]
+    job: int | None
+
+
+class ForgetStore(_Asked):
+    """Remove the old copy of a unit that was moved."""
+
+    dry_run: bool = False
+
+
+class StoreForgotten(_Sent):
+    """Where the old copy is; ``job`` removes it, null in a dry run."""
+
+    unit: str
+    source: str
+    job: int | None

@@ -18,6 +18,7 @@ from ddsd.access import Role, System
 from ddsd.files import registration
 from ddsd.files.names import folder_of
 from ddsd.files.registration import NewFile
+from ddsd.keys.hierarchy import KdfCost, MasterSplit
 from ddsd.lifecycle import transitions
 from ddsd.projects import membership, projects
 from ddsd.projects.projects import Created, ProjectFields
@@ -113,20 +114,28 @@ async def make_accounts(services: Services) -> bool:
         units = {public_id: _unit(work, public_id, name) for public_id, name in UNITS.items()}
         await work.session.flush()
         for person in PEOPLE:
-            user = User(
-                uid=f"demo-{person.username}"[:32],
-                username=person.username,
-                username_folded=names.fold(person.username),
-                name=person.name,
-                role=person.role,
-                unit_id=units[person.unit].id if person.unit else None,
-                created_at=work.now,
-            )
-            passwords.set_first(work, user, split, salt, cost)
-            work.session.add(user)
-            await work.session.flush()
-            work.session.add(UserEmail(user_id=user.id, email=person.email, is_primary=True))
+            unit = units[person.unit] if person.unit else None
+            await add_person(work, person, unit, (split, salt, cost))
     return True
+
+
+async def add_person(
+    work: Work, person: Person, unit: Unit | None, derived: tuple[MasterSplit, bytes, KdfCost]
+) -> None:
+    """Add an account whose password is known already; ``derived``: what came of that."""
+    user = User(
+        uid=f"demo-{person.username}"[:32],
+        username=person.username,
+        username_folded=names.fold(person.username),
+        name=person.name,
+        role=person.role,
+        unit_id=unit.id if unit else None,
+        created_at=work.now,
+    )
+    passwords.set_first(work, user, *derived)
+    work.session.add(user)
+    await work.session.flush()
+    work.session.add(UserEmail(user_id=user.id, email=person.email, is_primary=True))
 
 
 async def make_projects(services: Services) -> list[str]:

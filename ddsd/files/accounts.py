@@ -50,6 +50,7 @@ class Credentials:
     endpoint: str | None = None
     public_endpoint: str | None = None
     region: str | None = None
+    iam_endpoint: str | None = None
     read_only: ScopedKey | None = None
     wide_upload_keys: bool = False
 
@@ -106,22 +107,47 @@ async def make_user(
     async with reading(services, actor) as work:
         wanted = await plan(work, public_id)
         address = await _address(work, public_id, administrator)
-    user = StoreUser(wanted.user, new_secret_key(), wanted.policy)
     if dry_run:
-        return Given(public_id, address.endpoint, address.public_endpoint, user.name, ())
+        return Given(public_id, address.endpoint, address.public_endpoint, wanted.user, ())
     key = StoreAccount(address, administrator.access_key, administrator.secret_key)
-    await services.stores.make_user(key, user)
+    made = await _made(services, actor, wanted, key)
+    given = replace(administrator, access_key=made.name, secret_key=made.secret_key)
+    return await set_credentials(services, actor, public_id, given, dry_run=False)
+
+
+async def make_user_elsewhere(
+    services: Services, actor: Actor, public_id: str, administrator: Credentials
+) -> Credentials:
+    """Let an administrator of another store make the unit's user there; return its account, which nobody keeps yet.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+        NotFound: there is no such unit.
+        InvalidFields: the address or the key cannot be one.
+        StoreUnavailable, StoreRefused: the store does not answer, or says no.
+    """
+    async with reading(services, actor) as work:
+        wanted = await plan(work, public_id)
+        unit = await units.find(work, public_id)
+    made = await _made(services, actor, wanted, account_of(services, unit, administrator))
+    return replace(administrator, access_key=made.name, secret_key=made.secret_key)
+
+
+async def _made(
+    services: Services, actor: Actor, wanted: UserPlan, administrator: StoreAccount
+) -> StoreUser:
+    user = StoreUser(wanted.user, new_secret_key(), wanted.policy)
+    await services.stores.make_user(administrator, user)
     async with transaction(services, actor) as work:
         trail.record(
             work,
             "store.make_user",
-            public_id,
-            endpoint=address.endpoint,
+            wanted.unit,
+            endpoint=administrator.address.endpoint,
             user=user.name,
             administrator=administrator.access_key,
         )
-    made = replace(administrator, access_key=user.name, secret_key=user.secret_key)
-    return await set_credentials(services, actor, public_id, made, dry_run=False)
+    return user
 
 
 async def set_credentials(
@@ -144,9 +170,7 @@ async def set_credentials(
     async with reading(services, actor) as work:
         unit = await units.find(work, public_id)
         address = await _address(work, public_id, wanted)
-    account = StoreAccount(
-        address, wanted.access_key, wanted.secret_key, wanted.wide_upload_keys, wanted.read_only
-    )
+    account = _account(unit, address, wanted)
     trial = await tried(services, unit, account)
     if not dry_run:
         async with transaction(services, actor) as work:
@@ -165,6 +189,34 @@ async def set_credentials(
         address.public_endpoint,
         account.access_key,
         warnings(trial, account),
+    )
+
+
+def account_of(services: Services, unit: Unit, wanted: Credentials) -> StoreAccount:
+    """Return the account at another store that an operator gave, address and all.
+
+    Raises:
+        InvalidFields: an address or key cannot be one.
+    """
+    _check(wanted)
+    endpoint = wanted.endpoint or ""
+    address = StoreAddress(
+        endpoint,
+        wanted.public_endpoint or endpoint,
+        wanted.region or services.settings.store.region,
+        wanted.iam_endpoint or "",
+    )
+    return _account(unit, address, wanted)
+
+
+def _account(unit: Unit, address: StoreAddress, wanted: Credentials) -> StoreAccount:
+    return StoreAccount(
+        address,
+        wanted.access_key,
+        wanted.secret_key,
+        wanted.wide_upload_keys,
+        wanted.read_only,
+        bucket_pattern(unit.internal_ref),
     )
 
 
@@ -202,12 +254,15 @@ def warnings(trial: Trial, account: StoreAccount) -> tuple[str, ...]:
 def address_of(services: Services, row: UnitStore | None) -> StoreAddress | None:
     """Return where the store of an account is; ``None`` for the embedded one."""
     if row is not None:
-        return StoreAddress(row.endpoint, row.public_endpoint, row.region)
+        return StoreAddress(row.endpoint, row.public_endpoint, row.region, row.iam_endpoint)
     section = services.settings.store
     if section.kind is StoreKind.EMBEDDED:
         return None
     return StoreAddress(
-        section.endpoint, section.public_endpoint or section.endpoint, section.region
+        section.endpoint,
+        section.public_endpoint or section.endpoint,
+        section.region,
+        section.iam_endpoint,
     )
 
 
@@ -232,6 +287,7 @@ async def _address(work: Work, public_id: str, wanted: Credentials) -> StoreAddr
         endpoint,
         wanted.public_endpoint or (same.public_endpoint if same else endpoint),
         wanted.region or (same.region if same else work.services.settings.store.region),
+        wanted.iam_endpoint or (same.iam_endpoint if same else ""),
     )
 
 
@@ -253,6 +309,7 @@ def _check(wanted: Credentials) -> None:
     for name, address in {
         "endpoint": wanted.endpoint,
         "public_endpoint": wanted.public_endpoint,
+        "iam_endpoint": wanted.iam_endpoint,
     }.items():
         if address is not None and (why := _why_no_address(address)):
             wrong[name] = [why]

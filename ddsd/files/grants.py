@@ -19,6 +19,7 @@ from ddsd.files import stores
 from ddsd.files.stores import Place
 from ddsd.files.tables import StoreKey, StoreKeyUse
 from ddsd.jobs import queue
+from ddsd.projects import gate
 from ddsd.projects.status import FINAL, Status
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
@@ -120,6 +121,11 @@ async def retire(work: Work, unit_id: int, store_id: int | None, *, at_once: boo
     )
 
 
+async def retire_all(work: Work, *, at_once: bool = False) -> int:
+    """Hand out no more any key that the configured account made; return how many that were. See :func:`retire`."""
+    return await _retire(work, StoreKey.columns().store_id.is_(None), at_once=at_once)
+
+
 async def _retire(work: Work, which: ColumnElement[bool], *, at_once: bool) -> int:
     found = (await work.session.scalars(select(StoreKey).where(which))).all()
     fresh = [key for key in found if key.retired_at is None]
@@ -216,26 +222,17 @@ async def _kept(
 
 async def _require_still(services: Services, actor: Actor, project: Project) -> None:
     async with reading(services, actor) as work:
-        _refuse_moving(await work.session.get_one(Project, project.id))
-
-
-def _refuse_moving(project: Project) -> None:
-    if project.moving:
-        raise Busy(
-            f"The data of the project '{project.public_id}' is being moved to another store. "
-            "Please try again in a few minutes."
-        )
+        gate.require_still(await work.session.get_one(Project, project.id))
 
 
 async def _keep_for_uploads(
     services: Services, actor: Actor, project: Project, place: Place, key: ScopedKey
 ) -> None:
     """Keep the key; if the project was released, ended or moved while it was made, withdraw it instead."""
-    table = Project.columns()
     async with transaction(services, actor) as work:
         found = await work.session.execute(
             select(Project)
-            .where(table.id == project.id)
+            .where(Project.columns().id == project.id)
             .with_for_update()
             .execution_options(populate_existing=True)
         )

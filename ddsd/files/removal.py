@@ -192,6 +192,7 @@ async def remove_next(
     async with reading(services, System()) as work:
         project = await work.session.get_one(Project, project_id)
         keys = await _first_keys(work, project, most, registered_until)
+    store = await stores.of(services, project)
     spared = project.file_count and registered_until is not None
     store = await stores.of(services, project)
     if not keys and not spared:

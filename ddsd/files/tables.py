@@ -177,6 +177,22 @@ class StoreKey(Table, table=True):
     retired_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
+class ObjectCopy(Table, table=True):
+    """An object that was copied to the store its project is being moved to, and read back there.
+
+    ``size_bytes``, ``etag`` and ``stored_at`` are the original's: if they change, it is copied again.
+    """
+
+    __tablename__ = "object_copies"
+
+    project_id: int = Field(primary_key=True, foreign_key="projects.id", ondelete="CASCADE")
+    key: str = Field(primary_key=True, sa_type=exact_text())
+    size_bytes: int = Field(sa_type=BigInteger)
+    etag: str = Field(max_length=255)
+    stored_at: datetime = Field(sa_type=UtcDateTime)
+    checksum: str = Field(max_length=64)
+
+
 class StoreCheckResult(Table, table=True):
     """What came of one check of a store, at its last check.
 

@@ -127,8 +127,40 @@ class SmtpTransport:
                 f"The mail server {self._host}:{self._port} does not take the letter: {wrong}"
             ) from wrong
 
+    async def introduce(self, recipient: str) -> None:
+        """Talk to the server until it accepts a letter from us to ``recipient``, and send none.
+
+        Raises:
+            MailUnavailable: the server is away, or refuses our login or sender.
+            MailRefused: it refuses the recipient for good.
+        """
+        server = self._server()
+        try:
+            await server.connect()
+            try:
+                await server.mail(self._sender.address)
+                await server.rcpt(wire_address(recipient))
+                await server.rset()
+            finally:
+                await _part(server)
+        except aiosmtplib.SMTPRecipientRefused as wrong:
+            raise _judged(wrong.code, wrong.message) from wrong
+        except (aiosmtplib.SMTPException, OSError) as wrong:
+            raise MailUnavailable(
+                f"The mail server {self._host}:{self._port} does not take letters: {wrong}"
+            ) from wrong
+
     async def _hand_over(self, message: bytes, recipient: str) -> None:
-        server = aiosmtplib.SMTP(
+        server = self._server()
+        await server.connect()
+        try:
+            options = () if recipient.isascii() else ("SMTPUTF8",)
+            await server.sendmail(self._sender.address, [recipient], message, mail_options=options)
+        finally:
+            await _part(server)
+
+    def _server(self) -> aiosmtplib.SMTP:
+        return aiosmtplib.SMTP(
             hostname=self._host,
             port=self._port,
             use_tls=self._security is MailSecurity.TLS,
@@ -138,12 +170,6 @@ class SmtpTransport:
             local_hostname=socket.gethostname(),
             timeout=self._timeout_s,
         )
-        await server.connect()
-        try:
-            options = () if recipient.isascii() else ("SMTPUTF8",)
-            await server.sendmail(self._sender.address, [recipient], message, mail_options=options)
-        finally:
-            await _part(server)
 
 
 async def _part(server: aiosmtplib.SMTP) -> None:

@@ -1,4 +1,4 @@
-"""Which projects something slow is being done to: the jobs that change one, and ends that are not over.
+"""Which projects something slow is being done to: jobs that change one, ends that are not over, moves.
 
 Invariant: while a project is busy, nobody changes its status.
 """
@@ -79,14 +79,14 @@ async def listing(work: Work) -> Sequence[BusyProject]:
     table = Project.columns()
     found = await work.session.execute(
         select(table.public_id, table.updated_at)
-        .where(or_(table.ending.is_not(None), table.public_id.in_(_subjects())))
+        .where(or_(table.ending.is_not(None), table.moving, table.public_id.in_(_subjects())))
         .order_by(table.id)
     )
     return [BusyProject(public_id, updated_at) for public_id, updated_at in found]
 
 
 async def _is_busy(work: Work, project: Project) -> bool:
-    if project.ending is not None:
+    if project.ending is not None or project.moving:
         return True
     jobs = Job.columns()
     found = await work.session.scalar(

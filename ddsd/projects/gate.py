@@ -7,7 +7,7 @@ from dataclasses import replace
 from sqlalchemy import select
 
 from ddsd.access import Action, Actor, Member, Role, require_member
-from ddsd.errors import Forbidden, NotFound, WrongStatus
+from ddsd.errors import Busy, Forbidden, NotFound, WrongStatus
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Membership, Project
 from ddsd.work import Work
@@ -86,13 +86,28 @@ def require_removable(project: Project) -> None:
 
     Raises:
         WrongStatus: they may not.
+        Busy: the project is being moved to another store.
     """
     if project.status is not Status.IN_PROGRESS or project.ending is not None:
         raise WrongStatus("Project Status prevents files from being deleted.")
+    require_still(project)
     if project.ever_available:
         raise WrongStatus(
             "Existing project contents cannot be deleted since the project has been previously "
             "made available to recipients."
+        )
+
+
+def require_still(project: Project) -> None:
+    """Refuse to change what the project has at the store while the last of it is copied to another one.
+
+    Raises:
+        Busy: it is.
+    """
+    if project.moving:
+        raise Busy(
+            f"The data of the project '{project.public_id}' is being moved to another store. "
+            "Please try again in a few minutes."
         )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, func, select
 
+from ddsd.contract import sizes
 from ddsd.db.base import METADATA
 from ddsd.errors import QuotaExceeded
 from ddsd.projects.tables import Project
@@ -20,8 +21,6 @@ from ddsd.work import Work
 
 _UNITS: Final = METADATA.tables[str(Unit.__tablename__)]
 _PROJECTS: Final = METADATA.tables[str(Project.__tablename__)]
-_STEP: Final = 1000
-_PREFIXES: Final = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 
 # Made once: making them takes longer than running them.
 _ENFORCED: Final = (_UNITS.c.quota_enforced.is_(True), _UNITS.c.quota_bytes > 0)
@@ -53,7 +52,7 @@ class Room:
     def take(self, more_bytes: int) -> QuotaExceeded | None:
         """Return why so many bytes more do not fit; if they do, count them. Less than before always fits."""
         if more_bytes > 0 and self.used_bytes + more_bytes > self.quota_bytes:
-            return self._refusal(f"another {spelled(more_bytes)} would be too much")
+            return self._refusal(f"another {sizes.show(more_bytes)} would be too much")
         self.used_bytes += more_bytes
         return None
 
@@ -64,8 +63,9 @@ class Room:
         return self._refusal("nothing can be added")
 
     def _refusal(self, what: str) -> QuotaExceeded:
+        used, quota = sizes.show(self.used_bytes), sizes.show(self.quota_bytes)
         return QuotaExceeded(
-            f"{self.unit} has {spelled(self.used_bytes)} of its quota of {spelled(self.quota_bytes)} in use: {what}. "
+            f"{self.unit} has {used} of its quota of {quota} in use: {what}. "
             "Archive or delete projects that are no longer needed ('dds ls --usage' lists what each uses), "
             f"or ask {self.contact} for a larger quota.",
             used_bytes=self.used_bytes,
@@ -122,11 +122,3 @@ async def used_by_unit(work: Work) -> dict[int, int]:
         .group_by(projects.unit_id)
     )
     return {int(number): int(used) for number, used in found}
-
-
-def spelled(size_bytes: int) -> str:
-    """Return a size as letters and messages tell it: decimal, one place, ``1.5 TB``."""
-    amount, power = float(size_bytes), 0
-    while round(amount, 1) >= _STEP and power < len(_PREFIXES) - 1:
-        amount, power = amount / _STEP, power + 1
-    return f"{amount:.1f} {_PREFIXES[power]}" if power else f"{size_bytes} B"

@@ -15,7 +15,7 @@ from typing import Final
 
 from sqlalchemy import select
 
-from ddsd.access import Action, Member, Role, require_member
+from ddsd.access import NOT_THIS_ROLE, Action, Member, Role, require_member
 from ddsd.audit import trail
 from ddsd.errors import AlreadyExists, Busy, Forbidden, InvalidFields, NotFound
 from ddsd.keys import kits
@@ -312,7 +312,7 @@ def _admin(work: Work) -> Member:
 
 def _unit_id(member: Member) -> int:
     if member.unit_id is None:
-        raise Forbidden("Insufficient credentials")
+        raise Forbidden(NOT_THIS_ROLE)
     return member.unit_id
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,8 @@ class Program:
     pass_fds: tuple[int, ...] = ()
     before: Callable[[], None] | None = None
     """Called, in a thread, before every start, when the program surely does not run."""
+    passed_over: re.Pattern[str] | None = None
+    """What it says that means nothing; the other lines of its standard error are logged. None: it is left alone."""
 
 
 class Child:
@@ -43,6 +46,7 @@ class Child:
         self._program = program
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -68,6 +72,8 @@ class Child:
         process, self._process = self._process, None
         if process and process.returncode is None:
             await _end(process)
+        if self._listening:
+            await asyncio.wait({self._listening})
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         if self._program.before:
@@ -78,9 +84,19 @@ class Child:
             env=dict(self._program.environment),
             pass_fds=self._program.pass_fds,
             stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE if self._program.passed_over else None,
             start_new_session=True,
         )
+        if self._process.stderr:
+            self._listening = asyncio.create_task(self._listen(self._process.stderr))
         return self._process
+
+    async def _listen(self, said: asyncio.StreamReader) -> None:
+        """Log what the program says until its end: read on whatever it is, or it would wait for us."""
+        while line := await _line(said):
+            text = line.decode(errors="replace").rstrip()
+            if self._program.passed_over and not self._program.passed_over.search(text):
+                _LOG.error("%s: %s", self._program.name, text)
 
     async def _supervise(self, process: asyncio.subprocess.Process) -> None:
         pause_s = _FIRST_PAUSE_S
@@ -107,6 +123,16 @@ class Child:
             except OSError as error:
                 _LOG.error("%s cannot be started: %s", self._program.name, error)
                 await asyncio.sleep(_LONGEST_PAUSE_S)
+
+
+async def _line(said: asyncio.StreamReader) -> bytes:
+    """Return the next line, or of a very long one the beginning; nothing at the end."""
+    try:
+        return await said.readuntil(b"\n")
+    except asyncio.IncompleteReadError as end:
+        return end.partial
+    except asyncio.LimitOverrunError as long:
+        return await said.read(long.consumed)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

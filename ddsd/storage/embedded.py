@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import ipaddress
 import os
 import re
 import shutil
@@ -57,8 +58,8 @@ _OLDEST_RCLONE = (1, 75, 2)
 _READY_S = 15.0
 _BIND_S = 3.0
 _PAGE = 1000
-_QUOTE = "\u201b"
-"""rclone's own sign in names of files; one in a key is written twice."""
+_MEANS_NOTHING = re.compile(r": Dir\.Remove not empty$")
+"""Said of every object that is removed from a folder with others in it: rclone tries to remove the folder, too."""
 _NOT_SEEN_YET = "It was put there a moment ago. Try again in ten seconds."
 _FORGET_AFTER = timedelta(seconds=10)
 """With 0, rclone reads the whole folder for each request: 20 uploads a second instead of 800."""
@@ -136,7 +137,8 @@ class EmbeddedStore(S3Objects):
         """
         if not self._port:
             raise StoreUnavailable("The embedded store has no address before its first start.")
-        host = f"[{self._address}]" if ":" in self._address else self._address
+        address = _reachable(self._address)
+        host = f"[{address}]" if ":" in address else address
         return f"http://{host}:{self._port}"
 
     @property
@@ -339,6 +341,14 @@ class EmbeddedStore(S3Objects):
                 await asyncio.sleep(0.05)
 
 
+def _reachable(address: str) -> str:
+    """Return loopback for the address that means all of them."""
+    listened_on = ipaddress.ip_address(address)
+    if not listened_on.is_unspecified:
+        return address
+    return "::1" if listened_on.version == 6 else "127.0.0.1"
+
+
 def found_rclone() -> Path:
     """Return the rclone of the environment this daemon runs in, or the one on PATH.
 
@@ -393,6 +403,7 @@ def _rclone_program(
             "RCLONE_AUTH_KEY": f'"{root.access_key},{root.secret_key.text()}"',
         },
         before=partial(_sweep, directory),
+        passed_over=_MEANS_NOTHING,
     )
 
 
@@ -443,14 +454,14 @@ def _objects(bucket: Path, below: str = "") -> Iterator[StoredObject]:
             yield from _objects(bucket, f"{key}/")
         elif not entry.name.startswith(RESERVED_PREFIX):
             with suppress(FileNotFoundError):  # removed in this moment
-                yield _stored(_key_of(key), entry.stat(follow_symlinks=False))
+                yield _stored(key, entry.stat(follow_symlinks=False))
 
 
 def _object(bucket: Path, key: str) -> StoredObject | None:
     if {"", ".", ".."} & set(key.split("/")):  # the gate takes no such key
         return None
     try:
-        found = (bucket / key.replace(_QUOTE, _QUOTE * 2)).lstat()
+        found = (bucket / key).lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     return _stored(key, found) if S_ISREG(found.st_mode) else None
@@ -465,12 +476,7 @@ def _stored(key: str, found: os.stat_result) -> StoredObject:
 
 
 def _in_key(entry: os.DirEntry[str]) -> str:
-    name = _key_of(entry.name)
-    return f"{name}/" if entry.is_dir(follow_symlinks=False) else name
-
-
-def _key_of(path: str) -> str:
-    return path.replace(_QUOTE * 2, _QUOTE)
+    return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
 
 
 def _open_uploads(bucket: Path) -> list[OpenUpload]:

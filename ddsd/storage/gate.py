@@ -45,6 +45,8 @@ _DRAIN_S = 5
 _CONNECTIONS = 512
 _SKEW = timedelta(minutes=15)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_MISTAKEN = re.compile("[\x00-\x1f\x7f\u201b\u2400-\u2426]")
+"""Control characters, rclone's pictures of them, and its quote: it would keep two keys with these in one file."""
 _HEX_64 = re.compile(r"[0-9a-f]{64}")
 _SIGNING_PARAMETERS = frozenset(
     {
@@ -149,7 +151,7 @@ def _check_names(request: Request) -> None:
     if request.bucket and not _BUCKET.fullmatch(request.bucket):
         raise Refused(400, "InvalidBucketName", "No bucket can have that name.")
     segments = request.object_key.split("/") if request.object_key else []
-    if any(part in {"", ".", ".."} for part in segments):
+    if any(part in {"", ".", ".."} for part in segments) or _MISTAKEN.search(request.object_key):
         raise Refused(400, "InvalidArgument", "No object can have that key.")
     if "\x00" in request.path:
         raise Refused(400, "InvalidURI", "The address holds a zero byte.")

@@ -57,6 +57,7 @@ class IamStore(S3Store):
         secret_key: SecretText,
         public_endpoint: str | None = None,
         region: str = "us-east-1",
+        buckets: str = "*",
         ca_file: Path | None = None,
         clock: Clock | None = None,
         threads: int = 8,
@@ -67,6 +68,7 @@ class IamStore(S3Store):
             secret_key=secret_key,
             public_endpoint=public_endpoint,
             region=region,
+            buckets=buckets,
             ca_file=ca_file,
             clock=clock,
             threads=threads,
@@ -93,12 +95,16 @@ class IamStore(S3Store):
         if user.startswith(f"{_POLICY}-"):
             await self._remove_user(user)
 
+    async def change_secret(self, secret: SecretText) -> None:
+        """See ``ObjectStore.change_secret``."""
+        raise StoreRefused("A user of an IAM service gets another access key, not another secret.")
+
     async def _issue(self, may: May, bucket: str | None, expires_at: datetime | None) -> ScopedKey:
         await self._remove_expired()
         user = _user_name(expires_at)
         await self._ask("CreateUser", UserName=user, Path=_PATH)
         try:
-            document = json.dumps(_document(may, bucket, expires_at))
+            document = json.dumps(_document(may, bucket or self._buckets, expires_at))
             await self._ask(
                 "PutUserPolicy", UserName=user, PolicyName=_POLICY, PolicyDocument=document
             )

@@ -5,7 +5,9 @@ Its links (``memory://``) and keys open nothing; whether a key would do is asked
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import io
 from collections.abc import AsyncIterator, Iterable
 from datetime import datetime, timedelta
 
@@ -16,7 +18,9 @@ from ddsd.storage.port import (
     LONGEST_SIGNATURE,
     DownloadSigner,
     May,
+    ObjectReader,
     OpenUpload,
+    Readable,
     RemovalFailure,
     ScopedKey,
     StoredObject,
@@ -107,6 +111,17 @@ class MemoryStore:
         except KeyError:
             raise StoreObjectMissing(f"The object store has no {bucket}/{key}.") from None
 
+    async def reader(self, bucket: str, key: str) -> ObjectReader:
+        """See ``ObjectStore.reader``."""
+        return _Reader(await self.get(bucket, key))
+
+    async def put_from(self, bucket: str, key: str, source: Readable, size_bytes: int) -> None:
+        """See ``ObjectStore.put_from``."""
+        content = await asyncio.to_thread(source.read, size_bytes)
+        if len(content) != size_bytes:
+            raise StoreUnavailable(f"{bucket}/{key} ended after {len(content)} bytes.")
+        await self.put(bucket, key, content)
+
     async def remove_objects(self, bucket: str, keys: Iterable[str]) -> tuple[RemovalFailure, ...]:
         """See ``ObjectStore.remove_objects``."""
         contents = self._contents(bucket)
@@ -170,6 +185,16 @@ class MemoryStore:
             return self._reach()[bucket]
         except KeyError:
             raise StoreObjectMissing(f"The object store has no bucket {bucket}.") from None
+
+
+class _Reader(io.BytesIO):
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.size_bytes = len(content)
+
+    def read(self, amount: int | None = -1) -> bytes:
+        """See ``ObjectReader.read``."""
+        return super().read(amount)
 
 
 class _OpaqueLinks:

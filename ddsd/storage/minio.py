@@ -22,6 +22,7 @@ from minio.minioadmin import MinioAdmin
 from ddsd.clock import Clock, SystemClock
 from ddsd.errors import DdsError, StoreRefused, StoreUnavailable
 from ddsd.secret import SecretText
+from ddsd.storage import faults
 from ddsd.storage.port import May, ScopedKey, expiry, new_access_key, new_secret_key
 from ddsd.storage.s3 import Account, S3Objects
 from ddsd.storage.sigv4 import host_of
@@ -41,7 +42,7 @@ class S3Store(S3Objects):
 
     ``allow_wide_upload_key`` is the operator's permission to hand out the configured key where the
     store cannot make narrow ones; ``read_only_key`` is a key made by the operator for such a store,
-    used for download links.
+    used for download links. ``buckets`` is the pattern of the names that download keys are good for.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class S3Store(S3Objects):
         secret_key: SecretText,
         public_endpoint: str | None = None,
         region: str = "us-east-1",
+        buckets: str = "*",
         ca_file: Path | None = None,
         allow_wide_upload_key: bool = False,
         read_only_key: ScopedKey | None = None,
@@ -61,6 +63,7 @@ class S3Store(S3Objects):
         super().__init__(region=region, threads=threads)
         self._account = Account(endpoint.rstrip("/"), region, access_key, secret_key, ca_file)
         self._public_endpoint = (public_endpoint or endpoint).rstrip("/")
+        self._buckets = buckets
         self._allow_wide_upload_key = allow_wide_upload_key
         self._read_only_key = read_only_key
         self._clock = clock or SystemClock()
@@ -98,7 +101,7 @@ class S3Store(S3Objects):
         if self._read_only_key:
             return self._read_only_key
         key = ScopedKey(new_access_key(), new_secret_key(), May.DOWNLOAD, expires_at=expires_at)
-        await self._register(key, _policy(_DOWNLOADS, "*"))
+        await self._register(key, _policy(_DOWNLOADS, self._buckets))
         return key
 
     async def revoke_key(self, access_key: str) -> None:
@@ -143,9 +146,7 @@ class S3Store(S3Objects):
         except MinioAdminException as error:
             raise _translated(error) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise StoreUnavailable(
-                f"The object store at {self._account.endpoint} does not answer: {error}"
-            ) from error
+            raise faults.silence(self._account.endpoint, error) from error
 
     def _admin(self) -> MinioAdmin:
         account = self._account
@@ -158,7 +159,9 @@ class S3Store(S3Objects):
         )
 
 
-async def make_user(administrator: StoreAccount, user: StoreUser) -> None:
+async def make_user(
+    administrator: StoreAccount, user: StoreUser, *, ca_file: Path | None = None
+) -> None:
     """Make a MinIO user bounded by a policy of the same name, or give the existing one this secret and policy.
 
     Raises:
@@ -170,6 +173,7 @@ async def make_user(administrator: StoreAccount, user: StoreUser) -> None:
         access_key=administrator.access_key,
         secret_key=administrator.secret_key,
         region=administrator.address.region,
+        ca_file=ca_file,
     )
     await store.start()
     try:
@@ -217,8 +221,9 @@ def _translated(error: MinioAdminException) -> DdsError:
     except (ValueError, KeyError, TypeError):
         return StoreRefused(
             "This object store has no MinIO administration API, so keys bound to one bucket cannot "
-            "be made. Either use MinIO, or set store.allow_wide_upload_keys = true (uploaders then "
-            "receive the configured key) and store.read_only_access_key for downloads. "
+            "be made. If it has an IAM service, set store.iam_endpoint. Else use MinIO, or set "
+            "store.allow_wide_upload_keys = true (uploaders then receive the configured key) and "
+            "store.read_only_access_key for downloads. "
             f"(HTTP {status})"
         )
     if code in _NO_SUCH_KEY:

@@ -86,6 +86,35 @@ class OpenUpload:
     touched_at: datetime
 
 
+class ObjectReader(Protocol):
+    """The bytes of one object, to be read in a thread and closed."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How many there are."""
+        ...
+
+    def read(self, amount: int = -1) -> bytes:
+        """Return the next ``amount`` bytes, or all that are left; nothing at the end.
+
+        Raises:
+            StoreUnavailable: the store stops answering.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the connection back."""
+        ...
+
+
+class Readable(Protocol):
+    """What bytes come from."""
+
+    def read(self, amount: int = -1) -> bytes:
+        """Return the next ``amount`` bytes, or all that are left; nothing at the end."""
+        ...
+
+
 class DownloadSigner(Protocol):
     """Makes download links without talking to anybody."""
 
@@ -173,6 +202,20 @@ class ObjectStore(Protocol):
 
     async def get(self, bucket: str, key: str) -> bytes:
         """Return a small object whole."""
+        ...
+
+    async def reader(self, bucket: str, key: str) -> ObjectReader:
+        """Open an object of any size for reading."""
+        ...
+
+    async def put_from(self, bucket: str, key: str, source: Readable, size_bytes: int) -> None:
+        """Store an object of any size, replacing what was there; it appears when it is whole.
+
+        ``source`` is read in a thread, a part at a time.
+
+        Raises:
+            StoreUnavailable: it ended early.
+        """
         ...
 
     async def remove_objects(self, bucket: str, keys: Iterable[str]) -> tuple[RemovalFailure, ...]:

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
+from xml.etree import ElementTree
 
 import urllib3
 from minio import Minio
@@ -25,11 +26,14 @@ from minio.datatypes import Object
 from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, S3Error, ServerError
 
-from ddsd.errors import DdsError, StoreObjectMissing, StoreRefused, StoreUnavailable
+from ddsd.errors import StoreObjectMissing, StoreUnavailable
 from ddsd.secret import SecretText
+from ddsd.storage import faults
 from ddsd.storage.port import (
     DownloadSigner,
+    ObjectReader,
     OpenUpload,
+    Readable,
     RemovalFailure,
     ScopedKey,
     StoredObject,
@@ -43,16 +47,6 @@ _READ_S = 30.0
 _PROBE_READ_S = 3.0
 _PAGE = 1000
 _BUSY = (502, 503, 504)
-_MISSING = frozenset({"NoSuchKey", "NoSuchBucket", "NoSuchUpload", "NoSuchVersion"})
-_AWAY = frozenset(
-    {
-        "ServiceUnavailable",
-        "SlowDown",
-        "InternalError",
-        "RequestTimeout",
-        "XMinioServerNotInitialized",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +71,13 @@ class Account:
         """Return an HTTP client that gives up soon (minio-py's own waits for minutes)."""
         return urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=_CONNECT_S, read=read_s),
-            retries=urllib3.Retry(total=retries, backoff_factor=0.2, status_forcelist=_BUSY),
+            # A MinIO that is starting asks for a minute's patience (Retry-After): callers have seconds.
+            retries=urllib3.Retry(
+                total=retries,
+                backoff_factor=0.2,
+                status_forcelist=_BUSY,
+                respect_retry_after_header=False,
+            ),
             maxsize=16,
             cert_reqs="CERT_REQUIRED",
             ca_certs=str(self.ca_file) if self.ca_file else None,
@@ -107,6 +107,9 @@ class _Session:
 
 class S3Objects:
     """The object half of a store; the key half differs and is added by the adapters."""
+
+    longest_s = 120.0
+    """How long a call may take altogether: one that is answered drop by drop, or waits for a thread."""
 
     def __init__(self, *, region: str, threads: int = 8) -> None:
         self.region = region
@@ -171,6 +174,16 @@ class S3Objects:
         """See ``ObjectStore.get``."""
         return await self._call(_read, self._open().client, bucket, key)
 
+    async def reader(self, bucket: str, key: str) -> ObjectReader:
+        """See ``ObjectStore.reader``."""
+        session = self._open()
+        answer = await self._call(session.client.get_object, bucket, key)
+        return _Reader(answer, session.account.endpoint)
+
+    async def put_from(self, bucket: str, key: str, source: Readable, size_bytes: int) -> None:
+        """See ``ObjectStore.put_from``."""
+        await self._call(self._open().client.put_object, bucket, key, source, size_bytes)
+
     async def remove_objects(self, bucket: str, keys: Iterable[str]) -> tuple[RemovalFailure, ...]:
         """See ``ObjectStore.remove_objects``."""
         return await self._call(_remove, self._open().client, bucket, tuple(keys))
@@ -219,36 +232,18 @@ class S3Objects:
     async def _call(self, verb: Callable[..., _T], *arguments: object) -> _T:
         session = self._open()
         loop = asyncio.get_running_loop()
+        running = loop.run_in_executor(session.threads, lambda: verb(*arguments))
         try:
-            return await loop.run_in_executor(session.threads, lambda: verb(*arguments))
+            return await asyncio.wait_for(running, self.longest_s)
         except (S3Error, ServerError, InvalidResponseError) as error:
-            raise translated(error) from error
+            raise faults.refusal(error) from error
+        except TimeoutError as error:
+            raise faults.slowness(session.account.endpoint, self.longest_s) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise StoreUnavailable(
-                f"The object store at {session.account.endpoint} does not answer: {error}"
-            ) from error
-        except ValueError as error:
-            raise StoreRefused(f"The object store cannot have that name: {error}") from error
-
-
-def translated(error: S3Error | ServerError | InvalidResponseError) -> DdsError:
-    """Return the leaf of the domain's errors that says what the store said."""
-    match error:
-        case S3Error(code=code) if code in _MISSING:
-            return StoreObjectMissing(f"The object store has no such thing: {_said(error)}")
-        case S3Error(code=code) if code not in _AWAY:
-            return StoreRefused(f"The object store refused: {_said(error)}")
-        case ServerError(status_code=status) if status < 500:
-            return StoreRefused(f"The object store refused: {error}")
-        case InvalidResponseError() if error._code < 500:
-            return StoreRefused(f"This does not look like an object store: {error}")
-        case _:
-            return StoreUnavailable(f"The object store cannot serve now: {error}")
-
-
-def _said(error: S3Error) -> str:
-    place = "/".join(part for part in (error.bucket_name, error.object_name) if part)
-    return f"{error.code} {error.message or ''} {place}".strip()
+            raise faults.silence(session.account.endpoint, error) from error
+        except (ValueError, AttributeError, ElementTree.ParseError) as error:
+            # Of minio-py, which trusts that an answer has the form and the headers that S3's have.
+            raise faults.nonsense(error) from error
 
 
 def _ask_for_buckets(client: Minio) -> None:
@@ -276,6 +271,27 @@ def _read(client: Minio, bucket: str, key: str) -> bytes:
     finally:
         response.close()
         response.release_conn()
+
+
+class _Reader:
+    """An answer of the store; what urllib3 raises is told as the store's own trouble."""
+
+    def __init__(self, answer: urllib3.BaseHTTPResponse, endpoint: str) -> None:
+        self._answer = answer
+        self._endpoint = endpoint
+        self.size_bytes = int(answer.headers.get("Content-Length", 0))
+
+    def read(self, amount: int = -1) -> bytes:
+        try:
+            return self._answer.read(None if amount < 0 else amount)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise StoreUnavailable(
+                f"The object store at {self._endpoint} stopped answering: {error}"
+            ) from error
+
+    def close(self) -> None:
+        self._answer.close()
+        self._answer.release_conn()
 
 
 def _remove(client: Minio, bucket: str, keys: tuple[str, ...]) -> tuple[RemovalFailure, ...]:

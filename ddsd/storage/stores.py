@@ -31,11 +31,15 @@ _ON_OBJECTS = (
 
 @dataclass(frozen=True, slots=True)
 class StoreAddress:
-    """Where an S3 store is: scheme, host and port, for the daemon and for clients, and the region signatures name."""
+    """Where an S3 store is: scheme, host and port, for the daemon and for clients, and the region signatures name.
+
+    ``iam_endpoint`` is the service that makes its keys, where that is none of MinIO's.
+    """
 
     endpoint: str
     public_endpoint: str
     region: str
+    iam_endpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class StoreAccount:
     """A key at a store. ``read_only`` is the operator's, for a store that cannot make such keys.
 
     ``wide_upload_keys`` is the permission to hand this key to uploaders where the store cannot make narrow ones.
+    ``buckets`` is the pattern of the names that keys for downloads are good for.
     """
 
     address: StoreAddress
@@ -50,6 +55,7 @@ class StoreAccount:
     secret_key: SecretText
     wide_upload_keys: bool = False
     read_only: ScopedKey | None = None
+    buckets: str = "*"
 
     @property
     def identity(self) -> str:

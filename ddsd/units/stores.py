@@ -67,11 +67,12 @@ def account(services: Services, row: UnitStore) -> StoreAccount:
         secret = _opened(services, row, row.read_only_access_key, row.read_only_secret)
         read_only = ScopedKey(row.read_only_access_key, secret, May.DOWNLOAD)
     return StoreAccount(
-        address=StoreAddress(row.endpoint, row.public_endpoint, row.region),
+        address=StoreAddress(row.endpoint, row.public_endpoint, row.region, row.iam_endpoint),
         access_key=row.access_key,
         secret_key=_opened(services, row, row.access_key, row.secret),
         wide_upload_keys=row.wide_upload_keys,
         read_only=read_only,
+        buckets=row.buckets,
     )
 
 
@@ -87,6 +88,8 @@ def put_account(services: Services, row: UnitStore, account: StoreAccount) -> No
     row.endpoint = account.address.endpoint
     row.public_endpoint = account.address.public_endpoint
     row.region = account.address.region
+    row.iam_endpoint = account.address.iam_endpoint
+    row.buckets = account.buckets
     row.access_key = account.access_key
     row.secret = sealed(services, row, account.secret_key, account.access_key)
     row.next_secret = None

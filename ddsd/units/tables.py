@@ -56,8 +56,9 @@ class StoreState(StrEnum):
 class UnitStore(Table, table=True):
     """A unit's own account at an object store. Secrets are sealed under the instance key.
 
-    ``endpoint`` empty: the configured store, whose identity was ``configured_as``; only as a former one.
-    ``next_secret`` is set while the secret is being changed at the store: it is one of the two then.
+    ``endpoint`` empty: the configured store, whose identity was ``configured_as``; only as a former one. ``buckets`` is
+    the pattern of the unit's bucket names. ``next_secret`` is set while the secret is being changed at the store: it is
+    one of the two then.
     """
 
     __tablename__ = "unit_stores"
@@ -78,6 +79,8 @@ class UnitStore(Table, table=True):
     endpoint: str = Field(default="", max_length=255)
     public_endpoint: str = Field(default="", max_length=255)
     region: str = Field(default="", max_length=64)
+    iam_endpoint: str = Field(default="", max_length=255)
+    buckets: str = Field(default="", max_length=63)
     access_key: str = Field(default="", max_length=128)
     secret: bytes | None = Field(default=None, sa_type=LargeBinary)
     next_secret: bytes | None = Field(default=None, sa_type=LargeBinary)

@@ -77,24 +77,38 @@ async def collect_due(services: Services, actor: Actor) -> list[Collected]:
         Busy: somebody else is doing the same.
     """
     done: list[Collected] = []
-    while True:
-        # Adding up takes a while, and on SQLite nobody could write meanwhile. What is over does not change.
-        async with reading(services, actor) as work:
-            due = await months_due(work)
-            if not due:
-                return done
-            used = await used_in(work, due[0])
-        async with transaction(services, actor) as work:
-            done.append(await _record(work, due[0], used))
+    while collected := await collect_next(services, actor):
+        done.append(collected)
+    return done
 
 
-async def plan(work: Work) -> list[Collected]:
-    """Return what :func:`collect_due` would write down now.
+async def collect_next(services: Services, actor: Actor) -> Collected | None:
+    """Write down the oldest month that is due; ``None``: none is.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+        Busy: somebody else is doing the same.
+    """
+    # Adding up takes a while, and on SQLite nobody could write meanwhile. What is over does not change.
+    async with reading(services, actor) as work:
+        due = await months_due(work)
+        if not due:
+            return None
+        used = await used_in(work, due[0])
+    async with transaction(services, actor) as work:
+        return await _record(work, due[0], used)
+
+
+async def plan_next(work: Work, after: Month | None) -> Collected | None:
+    """Return what would be written down of the first month that is due, or due ``after`` another; ``None``: none is.
 
     Raises:
         Forbidden: the actor does not operate this service.
     """
-    return [_sum(month, await used_in(work, month)) for month in await months_due(work)]
+    for month in await months_due(work):
+        if after is None or month > after:
+            return _sum(month, await used_in(work, month))
+    return None
 
 
 async def months_due(work: Work) -> list[Month]:

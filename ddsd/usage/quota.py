@@ -12,10 +12,10 @@ from sqlalchemy import select, update
 
 from ddsd.access import Action, System, require
 from ddsd.audit import trail
+from ddsd.contract import sizes
 from ddsd.db.statements import affected
 from ddsd.mail import outbox
 from ddsd.projects import quota
-from ddsd.projects.quota import spelled
 from ddsd.units.tables import Unit
 from ddsd.work import Services, Work, transaction
 
@@ -113,9 +113,9 @@ async def _write(work: Work, one: Standing) -> None:
             "quota_warning",
             recipient,
             unit=one.name,
-            quota=spelled(one.quota_bytes),
-            level=spelled(one.level_bytes),
-            usage=spelled(one.used_bytes),
+            quota=sizes.show(one.quota_bytes),
+            level=sizes.show(one.level_bytes),
+            usage=sizes.show(one.used_bytes),
         )
 
 

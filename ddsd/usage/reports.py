@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Select, func, select, union_all
 
-from ddsd.access import UNIT_ROLES, Action, Member, Role, require, require_member
+from ddsd.access import NOT_THIS_ROLE, UNIT_ROLES, Action, Member, Role, require, require_member
 from ddsd.errors import Forbidden, NotFound
 from ddsd.projects import overview
 from ddsd.projects.tables import Project
@@ -45,7 +45,7 @@ async def of_listed(work: Work, *, show_all: bool) -> dict[str, float]:
     """
     member = require_member(work.actor, Action.LIST_PROJECTS)
     if member.role is Role.RESEARCHER:
-        raise Forbidden("Insufficient credentials")
+        raise Forbidden(NOT_THIS_ROLE)
     projects = Project.columns()
     conditions = [] if show_all else [projects.active.is_(True)]
     if member.role in UNIT_ROLES:

@@ -13,7 +13,16 @@ from typing import Final
 
 from sqlalchemy import select
 
-from ddsd.access import UNIT_ROLES, Action, Member, Operator, Role, System, require_member
+from ddsd.access import (
+    NOT_THIS_ROLE,
+    UNIT_ROLES,
+    Action,
+    Member,
+    Operator,
+    Role,
+    System,
+    require_member,
+)
 from ddsd.audit import trail
 from ddsd.errors import Busy, Conflict, Forbidden, NotFound
 from ddsd.keys import service as keys
@@ -148,7 +157,7 @@ def _require_may_delete(work: Work, user: User) -> None:
         case Member(role=Role.UNIT_ADMIN, unit_id=unit_id):
             _require_of_unit(user, unit_id)
         case _:
-            raise Forbidden("Insufficient credentials")
+            raise Forbidden(NOT_THIS_ROLE)
     if work.actor.user_id == user.id:
         raise Conflict("To delete your own account, use the '--self' flag instead!")
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Select, delete, or_, select
 
-from ddsd.access import UNIT_ROLES, Action, Member, Operator, Role, System, require
+from ddsd.access import NOT_THIS_ROLE, UNIT_ROLES, Action, Member, Operator, Role, System, require
 from ddsd.audit import trail
 from ddsd.db.types import may_be_id
 from ddsd.errors import Conflict, Forbidden, NotFound
@@ -204,7 +204,7 @@ def _require_may_switch(work: Work, user: User, verb: str) -> None:
         case Member(role=Role.UNIT_ADMIN, unit_id=unit_id):
             _require_of_unit(user, unit_id)
         case _:
-            raise Forbidden("Insufficient credentials")
+            raise Forbidden(NOT_THIS_ROLE)
     if _is_self(work, user):
         raise Forbidden(f"You cannot {verb} your own account!")
 
@@ -226,7 +226,7 @@ def _require_everybodys(work: Work) -> None:
         case Operator() | System() | Member(role=Role.SUPER_ADMIN):
             return
         case _:
-            raise Forbidden("Insufficient credentials")
+            raise Forbidden(NOT_THIS_ROLE)
 
 
 def _is_self(work: Work, user: User) -> bool:

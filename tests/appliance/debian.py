@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,14 @@ from tests.parts.ports import exclusive
 
 SUITE: Final = "bookworm"
 PACKAGES: Final = ("systemd", "systemd-sysv", "dbus", "python3")
+FOR_IMAGES: Final = ("ca-certificates", "python3-venv", "tzdata")
 _ALL: Final = ("--target", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
 _ENVIRONMENT: Final = (
-    "env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8",
+    "env", "-i", "--chdir=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8",
     "HOME=/root", "DEBIAN_FRONTEND=noninteractive",
 )  # fmt: skip
 _PATIENCE_S: Final = 90.0
+_LINES: Final = 40
 
 
 def why_not() -> str:
@@ -45,10 +47,15 @@ def base() -> Path:
 
 def with_postgresql() -> Path:
     """Return a Debian with PostgreSQL besides."""
-    return _kept("postgresql", ("postgresql",), _add_postgresql)
+    return _kept("postgresql", ("postgresql",), lambda root: _add(root, "postgresql"))
 
 
-def _kept(name: str, packages: Sequence[str], make: object) -> Path:
+def for_images() -> Path:
+    """Return a Debian to build images on, with all they are built with."""
+    return _kept("image", FOR_IMAGES, lambda root: _add(root, *FOR_IMAGES))
+
+
+def _kept(name: str, packages: Sequence[str], make: Callable[[Path], None]) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddsd"
     cache.mkdir(parents=True, exist_ok=True)
     content = hashlib.sha256(" ".join((SUITE, *PACKAGES, *packages)).encode()).hexdigest()[:8]
@@ -57,7 +64,6 @@ def _kept(name: str, packages: Sequence[str], make: object) -> Path:
         if not root.is_dir():
             partial = cache / f"{root.name}.partial"
             shutil.rmtree(partial, ignore_errors=True)
-            assert callable(make)
             make(partial)
             partial.rename(root)
     return root
@@ -70,14 +76,14 @@ def _bootstrap(root: Path) -> None:
         archive.unlink()
 
 
-def _add_postgresql(root: Path) -> None:
+def _add(root: Path, *packages: str) -> None:
     _succeed(["cp", "--archive", "--reflink=auto", str(base()), str(root)])
     (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
     (root / "usr/sbin/policy-rc.d").chmod(0o755)
     shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
     for words in (
         ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", "postgresql"],
+        ["apt-get", "install", "-qq", "--yes", "--no-install-recommends", *packages],
         ["apt-get", "clean"],
     ):
         _succeed(["chroot", str(root), *_ENVIRONMENT, *words])
@@ -112,6 +118,18 @@ def layer(below: Path, directory: Path) -> Iterator[Path]:
         shutil.rmtree(directory)
 
 
+def enter(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a root that is not booted, without a network."""
+    alone = ("--quiet", "--register=no", "--keep-unit", "--private-network", "--pipe")
+    return subprocess.run(
+        ["systemd-nspawn", *alone, "-D", root, *_ENVIRONMENT, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @dataclass(frozen=True)
 class Machine:
     """A booted machine: its root as seen from outside before it was booted, its systemd's process ID out here."""
@@ -133,7 +151,7 @@ class Machine:
     def run(self, *words: str, stdin: str = "") -> str:
         """Run a command in it that must succeed; return what it printed."""
         done = self.try_to(*words, stdin=stdin)
-        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}\n{self.journal()}"
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}\n{self.lately()}"
         return done.stdout
 
     def script(self, lines: str) -> str:
@@ -143,6 +161,10 @@ class Machine:
     def journal(self, unit: str = "ddsd*") -> str:
         """Return what a unit and systemd have said of it."""
         return self.try_to("journalctl", "--no-pager", "--output=short", "--unit", unit).stdout
+
+    def lately(self) -> str:
+        """Return the end of what the service's units have said."""
+        return "\n".join(self.journal().splitlines()[-_LINES:])
 
     def shown(self, unit: str, name: str) -> str:
         """Return one of a unit's properties."""
@@ -160,13 +182,13 @@ class Machine:
         """Return when a unit's property has become what is wanted; a regular expression."""
         deadline = time.monotonic() + _PATIENCE_S
         while not re.fullmatch(wanted, value := self.shown(unit, name)):
-            assert time.monotonic() < deadline, f"{name}={value}, not {wanted}\n{self.journal()}"
+            assert time.monotonic() < deadline, f"{name}={value}, not {wanted}\n{self.lately()}"
             time.sleep(0.1)
 
     def _inside(self, namespaces: Sequence[str]) -> list[str]:
         target, *others = namespaces
         inside = ["nsenter", target, str(self.leader), *others]
-        return [*inside, "--root", "--wd=/root"] if "--mount" in others else inside
+        return [*inside, "--root"] if "--mount" in others else inside
 
 
 @contextmanager

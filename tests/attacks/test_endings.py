@@ -15,14 +15,14 @@ from ddsd.access import Operator, Role, System
 from ddsd.audit.tables import AuditEntry
 from ddsd.db.base import Table
 from ddsd.db.engine import Database
-from ddsd.errors import QuotaExceeded, WrongStatus
+from ddsd.errors import DdsError, QuotaExceeded, WrongStatus
 from ddsd.files import grants, intake, removal
 from ddsd.files.registration import NewFile, Upload
 from ddsd.files.tables import StoredFile, StoreKey
 from ddsd.jobs import operating
 from ddsd.jobs.tables import Job, JobState
 from ddsd.keys.tables import KeyWrap
-from ddsd.lifecycle import endings, verbs
+from ddsd.lifecycle import deadlines, endings, verbs
 from ddsd.projects.admission import Admission
 from ddsd.projects.status import Status, Verb
 from ddsd.projects.tables import Membership, Project
@@ -146,6 +146,31 @@ async def test_two_daemons_end_a_project_once(services: Services, database_url: 
     assert await count(services, AuditEntry, ends) == 1
     ended = await find(services, project.id)
     assert (ended.file_count, ended.bytes_stored, ended.ending) == (0, 0, None)
+
+
+async def test_a_project_is_taken_back_with_its_data_or_not_at_all(
+    services: Services, database_url: str, clock: SettableClock
+) -> None:
+    outcomes = []
+    async with another_daemon(services, database_url) as other:
+        for number in range(6):
+            async with transaction(services, System()) as work:
+                project = await a_life(work, Status.ARCHIVED, purge_after=clock.now())
+            await fill(services, project.id)
+            async with reading(services, System()) as work:
+                [due] = await deadlines.due(work)
+            restoring = begin(services, project.public_id, Verb.RESTORE)
+            purging = deadlines.take_step(other, due)
+            both = (restoring, purging) if number % 2 else (purging, restoring)
+            told = await asyncio.gather(*both, return_exceptions=True)
+            assert all(one is None or isinstance(one, DdsError) for one in told)
+            await run_jobs(services)
+            ended = await find(services, project.id)
+            kept = (ended.status, ended.file_count, ended.purge_after)
+            assert kept in {(Status.EXPIRED, 3, None), (Status.ARCHIVED, 0, None)}
+            assert await services.store.bucket_exists(project.bucket) == bool(ended.file_count)
+            outcomes.append(ended.status)
+    assert len(outcomes) == 6
 
 
 async def test_two_daemons_keep_one_quota_between_them(

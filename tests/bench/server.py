@@ -9,7 +9,7 @@ import uvicorn
 
 from ddsd import log
 from ddsd.clock import SystemClock
-from ddsd.daemon import BodyLimit
+from ddsd.daemon import guard
 from ddsd.db.engine import Database
 from ddsd.keys.deriver import Deriver
 from ddsd.keys.hierarchy import KdfCost
@@ -18,6 +18,7 @@ from ddsd.log import AsgiApp
 from ddsd.mail.kept import KeptTransport
 from ddsd.planes import public
 from ddsd.reception import Reception
+from ddsd.rim import BodyLimit
 from ddsd.secret import SecretText
 from ddsd.settings import LogFormat, Settings
 from ddsd.storage.memory import MemoryStore
@@ -66,7 +67,9 @@ def main() -> None:
     url, state_dir, port = sys.argv[1:]
     key = InstanceKey.from_text(SecretText((Path(state_dir) / KEY_FILE).read_text()))
     services = make_services(url, Path(state_dir), key)
-    limited = BodyLimit(public.build(services), services.settings.listen.max_body_mib * 2**20)
+    settings = services.settings
+    guarded = guard(public.build(services), settings)
+    limited = BodyLimit(guarded, settings.listen.max_body_mib * 2**20)
     with (Path(state_dir) / "daemon.log").open("a") as journal:
         log.configure("info", LogFormat.CONSOLE, journal)
         _serve(log.RequestLog(limited, "public"), int(port))
@@ -82,6 +85,7 @@ def _serve(app: AsgiApp, port: int) -> None:
         log_config=None,
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         lifespan="off",
     )
 

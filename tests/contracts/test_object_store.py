@@ -209,7 +209,7 @@ async def test_object_says_when_it_was_stored(store: ObjectStore, bucket: str) -
 async def test_objects_are_listed_in_the_order_of_their_bytes(
     store: ObjectStore, bucket: str
 ) -> None:
-    keys = ["a-b", "a/b/c", "a/b-c", "a0", "B", "b", "é", "😀", "\uffee", "a b", "a.b", "\u201bc"]
+    keys = ["a-b", "a/b/c", "a/b-c", "a0", "B", "b", "é", "😀", "\uffee", "a b", "a.b"]
     for key in keys:
         await store.put(bucket, key, b"1")
     assert await keys_in(store, bucket) == sorted(keys)

@@ -153,7 +153,7 @@ def test_projects_are_listed_as_a_table(ctl: Ctl, plane: AdminPlane) -> None:
     header, new, old = ctl("project", "ls").out.splitlines()
     assert header.split() == ["project", "unit", "title", "status", "deadline", "files", "stored"]
     assert " ".join(new.split()) == (
-        "imaging00002 imaging New Available 2026-04-01 12:00 UTC 3 5.0 GiB"
+        "imaging00002 imaging New Available 2026-04-01 12:00 UTC 3 5.4 GB"
     )
     assert "In Progress" in old
 

@@ -93,7 +93,8 @@ def test_a_dry_run_tells_and_refuses_and_changes_nothing(ctl: Ctl, plane: AdminP
     in_progress, available, _ = plane.work(projects)
     told = ctl("project", "archive", available, "--dry-run", "--json")
     assert told.code == 0
-    assert told.json["project"]["ending"] == "archive"  # type: ignore[index]
+    assert isinstance(told.json, dict)
+    assert told.json["project"]["ending"] == "archive"
     assert "nothing was changed" in told.err
     assert look(plane, available) == ("Available", "")
     refused = ctl("project", "expire", in_progress, "--dry-run")

@@ -6,9 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from ddsctl.app import app
+from ddsd.files import moving
+from ddsd.jobs.tables import Job, JobState
+from ddsd.work import Work
 from tests.admin.serving import AdminPlane
 from tests.builders import a_unit
 from tests.ctl.conftest import Ctl
@@ -98,3 +102,73 @@ def test_a_unit_is_made_with_its_user_by_an_administrators_key(
     )
     assert again.code == 0, again.err
     assert "ddsd-imaging" in again.out
+
+
+def test_rotating_tells_what_would_come_of_it_and_then_does_it(
+    ctl: Ctl, unit: str, secret_file: str, plane: AdminPlane
+) -> None:
+    words = ("--access-key", "unit-key", "--secret-file", secret_file, "--endpoint", ADDRESS)
+    assert ctl("store", "set-credentials", unit, *words).code == 0
+    dry = ctl("store", "rotate-keys", "--dry-run", "--json")
+    assert [(one["unit"], one["job"]) for one in json.loads(dry.out)] == [("", None), (unit, None)]
+    assert json.loads(ctl("jobs", "ls", "--json").out) == []
+    asked = ctl("store", "rotate-keys", unit, "--now")
+    assert (asked.code, "--yes" in asked.err) == (65, True)
+    audited = json.loads(ctl("audit", "ls", "--json").out)
+    assert "store.rotate_keys" not in {one["action"] for one in audited}
+
+
+def run_job(plane: AdminPlane, unit: str, kind: str) -> None:
+    """Run a unit's job as the daemon's runner would."""
+
+    async def over(work: Work) -> None:
+        for job in await work.session.scalars(select(Job).where(Job.columns().kind == kind)):
+            job.state = JobState.DONE
+
+    plane.run(moving.HANDLERS[kind](plane.services, unit))
+    plane.work(over)
+
+
+def test_a_unit_is_moved_and_its_old_copy_forgotten(
+    ctl: Ctl, unit: str, secret_file: str, plane: AdminPlane
+) -> None:
+    words = ("--unit", unit, "--to", ADDRESS, "--access-key", "key", "--secret-file", secret_file)
+    dry = ctl("store", "migrate", *words, "--dry-run", "--json")
+    assert (json.loads(dry.out)["job"], "Dry run" in dry.err) == (None, True)
+    begun = ctl("store", "migrate", *words, "--json")
+    assert begun.code == 0, begun.err
+    assert f"ddsctl jobs wait {json.loads(begun.out)['job']}" in begun.err
+    assert ctl("store", "forget", "--unit", unit, "--yes").code == 65
+    run_job(plane, unit, moving.MOVE_UNIT)
+    states = {one["unit"]: one["state"] for one in json.loads(ctl("store", "ls", "--json").out)}
+    assert states == {"": "current", unit: "former"}
+    dry = ctl("store", "forget", "--unit", unit, "--dry-run", "--json")
+    assert (json.loads(dry.out)["job"], "embedded" in dry.out) == (None, True)
+    asked = ctl("store", "forget", "--unit", unit)
+    assert (asked.code, "--yes" in asked.err) == (65, True)
+    assert ctl("store", "forget", "--unit", unit, "--yes").code == 0
+    run_job(plane, unit, moving.FORGET_FORMER_STORE)
+    again = ctl("store", "forget", "--unit", unit, "--yes")
+    assert (again.code, "There is no old copy" in again.err) == (65, True)
+    audited = {one["action"] for one in json.loads(ctl("audit", "ls", "--json").out)}
+    assert audited >= {"store.migrate", "store.migrated", "store.forget", "store.forgotten"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--to", ADDRESS),
+        ("--to", ADDRESS, "--access-key", "a", "--admin-key", "b"),
+        ("--to", "configured", "--access-key", "a"),
+    ],
+)
+def test_a_move_needs_one_key_at_another_store_and_none_at_the_configured(
+    ctl: Ctl, unit: str, words: tuple[str, ...]
+) -> None:
+    ended = ctl("store", "migrate", "--unit", unit, *words)
+    assert (ended.code, "--access-key" in ended.err) == (2, True)
+
+
+def test_a_move_to_where_the_unit_is_already_is_refused(ctl: Ctl, unit: str) -> None:
+    ended = ctl("store", "migrate", "--unit", unit, "--to", "configured")
+    assert (ended.code, "uses the configured store already" in ended.err) == (65, True)

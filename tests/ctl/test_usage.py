@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from ddsd.projects.tables import Project
 from ddsd.usage.bytehours import Month
 from ddsd.work import Work
 from tests.admin.serving import AdminPlane
@@ -88,7 +91,7 @@ class TestUnits:
         assert "unit@example.org" in ctl("mail", "ls").out
 
     def test_the_status_names_who_is_over_the_level(self, ctl: Ctl) -> None:
-        assert "genomics has 90% of 1000 B in use" in ctl("status").out
+        assert "genomics has 90% of 1.0 kB in use" in ctl("status").out
 
 
 @pytest.mark.usefixtures("facility")
@@ -106,6 +109,24 @@ class TestUsage:
         assert [one["month"] for one in dry] == [str(LAST)]
         assert "24.00 GB·h" in ctl("usage", "show").out
         assert "Every month that is over is written down." in ctl("usage", "collect").err
+
+    def test_months_that_were_missed_are_caught_up_with_one_request_each(
+        self, ctl: Ctl, plane: AdminPlane
+    ) -> None:
+        earlier = LAST.preceding().preceding()
+
+        async def arrange(work: Work) -> None:
+            project = (await work.session.scalars(select(Project))).one()
+            project.created_at = earlier.start
+
+        plane.work(arrange)
+        dry: Any = ctl("usage", "collect", "--dry-run", "--json").json
+        assert [one["month"] for one in dry] == [
+            str(earlier),
+            str(LAST.preceding()),
+            str(LAST),
+        ]
+        assert ctl("usage", "collect", "--json").json == dry
 
     def test_what_is_written_down_is_exported(self, ctl: Ctl) -> None:
         ctl("usage", "collect")

@@ -50,6 +50,13 @@ def test_two_instance_keys_differ_and_are_not_printed(place: Place, tmp_path: Pa
     assert other.read_text().strip() not in made.stdout + made.stderr
 
 
+def test_an_instance_key_is_printed_alone_where_that_is_asked_for(place: Place) -> None:
+    made = place.run("new-instance-key", "-", config=False)
+    assert made.returncode == 0, made.stderr
+    key = InstanceKey.from_text(SecretText(made.stdout.removesuffix("\n")))
+    assert key.open(key.seal(b"x", "test"), "test").reveal() == b"x"
+
+
 def test_an_instance_key_without_a_directory_is_refused(place: Place, tmp_path: Path) -> None:
     refused = place.run("new-instance-key", str(tmp_path / "no" / "key"), config=False)
     assert refused.returncode == 78

@@ -336,6 +336,17 @@ def test_a_body_over_the_limit_is_refused_whether_announced_or_not(start: Start)
         assert _status(public, mebibyte + b"x") == 413
         assert _status(public, iter([mebibyte, b"x"])) == 413
         assert public.post("/echo", content=iter([mebibyte])).status_code == 200
+        port = public.base_url.port
+    assert port is not None
+    _says_so_to_who_sends_all_before_reading(port, 64 * len(mebibyte))
+
+
+def _says_so_to_who_sends_all_before_reading(port: int, size: int) -> None:
+    """As proxies do: who is cut off while sending never comes to read why."""
+    head = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as client:
+        client.sendall(head + bytes(size))
+        assert client.recv(12) == b"HTTP/1.1 413"
 
 
 def test_a_life_without_warnings_and_every_line_is_json(start: Start) -> None:

@@ -99,14 +99,15 @@ class Installation:
         return next(one.code for one in reversed(letters) if "One-Time" in one.subject)
 
 
-def set_up(directory: Path, database: str, mail: MailServer) -> Installation:
-    """Do what the operator's guide says, up to `ddsd serve`."""
+def set_up(
+    directory: Path, database: str, mail: MailServer, *, port: int | None = None, store: str = ""
+) -> Installation:
+    """Do what the operator's guide says, up to `ddsd serve`; ``store`` is the section of that name."""
     directory.mkdir(parents=True)
-    place = Place(directory)
+    place = Place(directory) if port is None else Place(directory, port)
     url = database or f"sqlite:///{place.database}"
-    place.config.write_text(
-        CONFIG.format(directory=directory, port=place.port, database=url, mail_port=mail.port)
-    )
+    config = CONFIG.format(directory=directory, port=place.port, database=url, mail_port=mail.port)
+    place.config.write_text(config + store)
     for words in (["new-instance-key", str(place.key)], ["migrate"], ["check-config"]):
         done = place.run(*words, config=words[0] != "new-instance-key")
         assert done.returncode == 0, done.stderr

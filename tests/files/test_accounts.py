@@ -41,6 +41,8 @@ from tests.parts.minio_server import MinioServer, minio_server
 from tests.services import make_services
 
 OPERATOR = Operator(0, "root")
+on_one_database = pytest.mark.parametrize("kind", ["sqlite"])
+"""What the stores do is the same on both; that the rows are right is tested with stores in memory."""
 ADDRESS = "http://store.example"
 GIVEN = Credentials("unit-key", SecretText("unit-secret"))
 REFERENCES = st.from_regex(r"[A-Za-z0-9.-]{1,30}", fullmatch=True).filter(
@@ -255,6 +257,7 @@ async def test_what_can_be_no_account_is_refused_by_its_field(
     assert list(caught.value.fields) == [field]
 
 
+@on_one_database
 async def test_an_administrator_makes_a_user_that_reaches_its_units_buckets_alone(
     services: Services, running_minio: MinioServer
 ) -> None:
@@ -285,6 +288,7 @@ async def test_an_administrator_makes_a_user_that_reaches_its_units_buckets_alon
     await services.store.stop()
 
 
+@on_one_database
 async def test_making_the_user_again_gives_it_another_secret_and_its_keys_go_on(
     services: Services, running_minio: MinioServer
 ) -> None:
@@ -301,6 +305,7 @@ async def test_making_the_user_again_gives_it_another_secret_and_its_keys_go_on(
     await services.stores.stop()
 
 
+@on_one_database
 async def test_an_account_that_does_not_work_is_not_kept(
     services: Services, running_minio: MinioServer
 ) -> None:
@@ -314,6 +319,7 @@ async def test_an_account_that_does_not_work_is_not_kept(
     assert await rows(services) == []
 
 
+@on_one_database
 async def test_an_account_that_reaches_further_is_kept_with_a_warning(
     services: Services, running_minio: MinioServer
 ) -> None:

@@ -35,7 +35,7 @@ class MinioServer:
 
     def __init__(self, program: Path, directory: Path, certificates: Path | None = None) -> None:
         self._program = program
-        self._directory = directory
+        self.directory = directory
         self._process: subprocess.Popen[bytes] | None = None
         self._certificates = certificates
         self._port, self._console_port = _free_ports()
@@ -52,7 +52,7 @@ class MinioServer:
         """Run it and return when it answers a signed request."""
         environment = {
             "PATH": os.defpath,
-            "HOME": str(self._directory),
+            "HOME": str(self.directory),
             "MINIO_ROOT_USER": self.access_key,
             "MINIO_ROOT_PASSWORD": self.secret_key.text(),
             "MINIO_BROWSER": "off",
@@ -64,9 +64,9 @@ class MinioServer:
         )
         certificates = (f"--certs-dir={self._certificates}",) if self._certificates else ()
         flags = ("--quiet", *addresses, *certificates)
-        with (self._directory / "minio.log").open("ab") as log:
+        with (self.directory / "minio.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [str(self._program), "server", *flags, str(self._directory / "data")],
+                [str(self._program), "server", *flags, str(self.directory / "data")],
                 env=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -90,7 +90,7 @@ class MinioServer:
         while not self._healthy():
             assert self._process is not None
             if self._process.poll() is not None or time.monotonic() > give_up:
-                log = (self._directory / "minio.log").read_text(errors="replace")
+                log = (self.directory / "minio.log").read_text(errors="replace")
                 self.stop()
                 raise RuntimeError(f"MinIO did not start: {log}")
             time.sleep(0.1)

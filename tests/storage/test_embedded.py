@@ -552,3 +552,36 @@ async def test_a_full_disk_refuses_an_upload_and_nothing_of_it_stays(
     await asyncio.to_thread(user.put_object, BUCKET, "small", io.BytesIO(b"s"), 1)
     assert [one.key async for one in store.list_objects(BUCKET)] == ["kept", "small"]
     assert await store.get(BUCKET, "kept") == b"content"
+
+
+async def test_keys_that_rclone_would_keep_in_one_file_are_refused(store: EmbeddedStore) -> None:
+    """Its quote, and the pictures of what it quotes, stand for others in names of files."""
+    for key in ("\u201b", "\u201b\u201b", "d/a\u201b", "\u2400", "\u2421", "\x7f", "a\x01"):
+        with pytest.raises(DdsError, match="No object can have that key"):
+            await store.put(BUCKET, key, b"one")
+    assert [one async for one in store.list_objects(BUCKET)] == []
+
+
+async def test_keys_that_rclone_spells_otherwise_are_kept_apart(store: EmbeddedStore) -> None:
+    keys = ["\uff0e", "\uff0e\uff0e", "\uff0f", "a\uff0f", "a.", "a ", "a", "\ufffd", "\\", "%2F"]
+    for key in keys:
+        await store.put(BUCKET, key, key.encode())
+    listed = [one async for one in store.list_objects(BUCKET)]
+    assert {one.key: one.size_bytes for one in listed} == {key: len(key.encode()) for key in keys}
+
+
+async def test_a_purge_fills_no_log_and_what_goes_wrong_is_in_it(
+    store: EmbeddedStore, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    keys = [f"d/{number}" for number in range(5)]
+    for key in keys:
+        await store.put(BUCKET, key, b"one")
+    assert await store.remove_objects(BUCKET, keys) == ()
+    await store.put(BUCKET, "file", b"one")
+    with pytest.raises(StoreUnavailable):
+        await store.put(BUCKET, "file/below", b"two")
+    await store.stop()
+    told = [one.getMessage() for one in caplog.records if one.name == "ddsd.storage.children"]
+    assert told
+    assert all(one.startswith("rclone: ") and "file already exists" in one for one in told)
+    assert "ERROR" not in capfd.readouterr().err

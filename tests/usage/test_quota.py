@@ -16,7 +16,6 @@ from ddsd.files import intake, registration
 from ddsd.files.registration import NewFile, Upload
 from ddsd.projects import quota as quota_rules
 from ddsd.projects.admission import Admission
-from ddsd.projects.quota import spelled
 from ddsd.projects.tables import Project
 from ddsd.units import units
 from ddsd.units.units import Wanted
@@ -253,19 +252,3 @@ class TestWatch:
         with pytest.raises(Forbidden):
             async with transaction(services, Nobody()) as work:
                 await quota.warn(work)
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (1_250_000, "1.2 MB"),
-        (999_999_999, "1.0 GB"),
-        (20 * 10**12, "20.0 TB"),
-        (2**63 - 1, "9.2 EB"),
-    ],
-)
-def test_sizes_are_told_in_decimal_units(size: int, text: str) -> None:
-    assert spelled(size) == text

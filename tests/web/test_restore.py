@@ -76,7 +76,8 @@ async def test_nobody_else_is_offered_it_or_may(world: World, who: str, status: 
     await log_in(world, who)
     assert await links(world) == []
     assert "data is kept" not in (await look(world, "/projects")).text
-    await look(world, path, status=status)
+    (heading,) = (await look(world, path, status=status)).all("h1")
+    assert heading.text == "You may not do this"
     await send(world, path, start="/account", status=status)
     assert (await find(world, project)).status is Status.ARCHIVED
 

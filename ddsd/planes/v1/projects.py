@@ -9,7 +9,7 @@ from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 
-from ddsd.access import Action, Role
+from ddsd.access import NOT_THIS_ROLE, Action, Role
 from ddsd.errors import (
     AccessLost,
     DdsError,
@@ -47,7 +47,7 @@ async def create(call: NamedDependency[Call]) -> Json:
             made = await projects.create(asked.work, described)
             said = await _add_people(asked, made, wanted)
     except Forbidden as no:
-        if call.edition is Edition.V1 and no.message == "Insufficient credentials":
+        if call.edition is Edition.V1 and no.message == NOT_THIS_ROLE:
             raise Forbidden(
                 "You do not have the required permissions to create a project."
             ) from None

@@ -66,12 +66,11 @@ async def confirm(request: WebRequest) -> Response[str]:
 
 async def _show_request(request: WebRequest, wrong: DdsError | None) -> Response[str]:
     async with entering(request) as visit:
-        return visit.page(
+        return refusals.form(
+            visit,
             "delete_account.html",
-            status=refusals.status_of(wrong) if wrong else 200,
-            headers=refusals.headers_of(wrong) if wrong else {},
+            wrong,
             held=await holdings_of(visit.work, visit.caller.user.id),
-            problems=refusals.problems_of(wrong) if wrong else {},
         )
 
 
@@ -81,13 +80,13 @@ async def _show_confirmation(
     try:
         async with entering(request) as visit:
             held = await holdings_of(visit.work, visit.caller.user.id)
-            return visit.page(
+            return refusals.form(
+                visit,
                 "confirm_deletion.html",
-                status=refusals.status_of(wrong) if wrong else 200,
-                headers=refusals.headers_of(wrong) if wrong else {},
+                wrong,
+                not_found="code",
                 code=form.text("code"),
                 last_of=[one.public_id for one in held if not one.others_hold],
-                problems=refusals.problems_of(wrong, not_found="code") if wrong else {},
             )
     except LogInFirst:
         return page(request, "log_in_first.html", status=401)

@@ -63,7 +63,7 @@ async def submit_email(request: WebRequest) -> Response[str]:
 @route("/confirm-email", http_method=SHOWING)
 async def show_link(request: WebRequest) -> Response[str]:
     """Show the form that takes the code of the mailed link, which is in the fragment."""
-    return await _show_link(request, "", None)
+    return await refusals.link_form(request, "confirm_email.html", "", None)
 
 
 @post("/confirm-email", status_code=200)
@@ -76,7 +76,7 @@ async def confirm(request: WebRequest) -> Response[str]:
     except LogInFirst:
         return page(request, "log_in_first.html", status=401)
     except DdsError as wrong:
-        return await _show_link(request, form.text("code"), wrong)
+        return await refusals.link_form(request, "confirm_email.html", form.text("code"), wrong)
     return visit.page(
         "done.html",
         title="Your e-mail address is changed",
@@ -88,34 +88,20 @@ async def _show_name(
     request: WebRequest, typed: str | None, wrong: DdsError | None
 ) -> Response[str]:
     async with entering(request) as visit:
-        return visit.page(
+        return refusals.form(
+            visit,
             "name.html",
-            status=refusals.status_of(wrong) if wrong else 200,
+            wrong,
             name=visit.caller.user.name if typed is None else typed,
-            problems=refusals.problems_of(wrong) if wrong else {},
         )
 
 
 async def _show_email(request: WebRequest, form: Form, wrong: DdsError | None) -> Response[str]:
     async with entering(request) as visit:
-        return visit.page(
+        return refusals.form(
+            visit,
             "email.html",
-            status=refusals.status_of(wrong) if wrong else 200,
-            headers=refusals.headers_of(wrong) if wrong else {},
+            wrong,
             now=await login.primary_email(visit.work, visit.caller.user.id),
             email=form.text("email"),
-            problems=refusals.problems_of(wrong) if wrong else {},
         )
-
-
-async def _show_link(request: WebRequest, code: str, wrong: DdsError | None) -> Response[str]:
-    try:
-        async with entering(request) as visit:
-            return visit.page(
-                "confirm_email.html",
-                status=refusals.status_of(wrong) if wrong else 200,
-                code=code,
-                problems=refusals.problems_of(wrong, not_found="code") if wrong else {},
-            )
-    except LogInFirst:
-        return page(request, "log_in_first.html", status=401)

@@ -5,9 +5,6 @@ Whoever makes, replaces or revokes one types their password again: a browser lef
 
 from __future__ import annotations
 
-import io
-
-import segno
 from litestar import Response, post, route
 
 from ddsd.errors import DdsError, Forbidden
@@ -15,9 +12,9 @@ from ddsd.planes.web import door, forms, refusals
 from ddsd.planes.web.door import Visit, entering
 from ddsd.planes.web.forms import Form
 from ddsd.planes.web.page import SHOWING, WebRequest, go, services_of
+from ddsd.planes.web.picture import qr_code
 from ddsd.projects import recovery
 from ddsd.projects.recovery import KitView, NewKit
-from ddsd.secret import SecretText
 from ddsd.users import login
 
 
@@ -108,12 +105,11 @@ async def restore(request: WebRequest) -> Response[str]:
 async def _ask(request: WebRequest, template: str, wrong: DdsError | None) -> Response[str]:
     async with entering(request) as visit:
         kit: KitView | None = await recovery.look(visit.work)
-        return visit.page(
+        return refusals.form(
+            visit,
             template,
-            status=refusals.status_of(wrong) if wrong else 200,
-            headers=refusals.headers_of(wrong) if wrong else {},
+            wrong,
             kit=kit,
-            problems=refusals.problems_of(wrong) if wrong else {},
             must_confirm=isinstance(wrong, Forbidden),
         )
 
@@ -137,15 +133,5 @@ def _show_words(visit: Visit, made: NewKit) -> Response[str]:
         kit=made.view,
         unit=made.unit,
         words=made.words.text().split(),
-        picture=_picture(made.words),
+        picture=qr_code(made.words.text()),
     )
-
-
-def _picture(words: SecretText) -> str:
-    """Return the words as a QR code: an SVG element without any style or script, which the policy of pages allows."""
-    written = io.BytesIO()
-    segno.make(words.text(), error="m", micro=False).save(
-        written, kind="svg", xmldecl=False, svgns=True, omitsize=True, light="#fff", dark="#000",
-        svgclass=None, lineclass=None, nl=False,
-    )  # fmt: skip
-    return written.getvalue().decode()

@@ -15,6 +15,7 @@ from litestar.datastructures import Cookie, State
 from litestar.enums import HttpMethod, MediaType
 from litestar.template.base import csrf_token
 
+from ddsd.contract import sizes
 from ddsd.planes.web import assets
 from ddsd.work import Services
 
@@ -38,23 +39,13 @@ _ENVIRONMENT: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
-_THOUSAND: Final = 1000
-
-
-def _size(number_bytes: int) -> str:
-    """Return a size as people read it: decimal units, as the stock client shows them."""
-    size, unit = float(number_bytes), 0
-    while size >= _THOUSAND and unit < len(_UNITS) - 1:
-        size, unit = size / _THOUSAND, unit + 1
-    return f"{size:.1f} {_UNITS[unit]}" if unit else f"{number_bytes} {_UNITS[0]}"
 
 
 def _minute(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M}"
 
 
-_ENVIRONMENT.filters |= {"size": _size, "minute": _minute}
+_ENVIRONMENT.filters |= {"size": sizes.show, "minute": _minute}
 _STOCK_CLIENT_REACHES: Final = "http://127.0.0.1:5000"
 """Where the stock client looks for a service with ``DDS_CLI_ENV=development`` (wire contract, section 1)."""
 

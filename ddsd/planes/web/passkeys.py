@@ -82,27 +82,25 @@ async def log_in(request: WebRequest) -> Response[str]:
 
 async def _show(request: WebRequest, wrong: DdsError | None) -> Response[str]:
     async with entering(request) as visit:
-        return visit.page(
+        return refusals.form(
+            visit,
             "passkeys.html",
-            status=refusals.status_of(wrong) if wrong else 200,
-            headers=refusals.headers_of(wrong) if wrong else {},
+            wrong,
             passkeys=await passkeys.listing(visit.work, visit.caller.user.id),
             offered=ceremonies.relying_party(services_of(request).settings.instance) is not None,
-            problems=refusals.problems_of(wrong) if wrong else {},
         )
 
 
 async def _ask_for_new(request: WebRequest, name: str, wrong: DdsError | None) -> Response[str]:
     async with entering(request, changing=True) as visit:
         options = await passkeys.begin_adding(visit.work, visit.caller)
-    return visit.page(
+    return refusals.form(
+        visit,
         "passkey_new.html",
-        status=refusals.status_of(wrong) if wrong else 200,
-        headers=refusals.headers_of(wrong) if wrong else {},
+        wrong,
         options=options,
         origin=_origin(request),
         name=name,
-        problems=refusals.problems_of(wrong) if wrong else {},
     )
 
 

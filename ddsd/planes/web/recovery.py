@@ -58,12 +58,11 @@ async def log_in(request: WebRequest) -> Response[str]:
 
 async def _show(request: WebRequest, wrong: DdsError | None) -> Response[str]:
     async with entering(request) as visit:
-        return visit.page(
+        return refusals.form(
+            visit,
             "recovery_codes.html",
-            status=refusals.status_of(wrong) if wrong else 200,
-            headers=refusals.headers_of(wrong) if wrong else {},
+            wrong,
             left=await recovery_codes.remaining(visit.work, visit.caller.user.id),
-            problems=refusals.problems_of(wrong) if wrong else {},
         )
 
 

@@ -11,8 +11,10 @@ from litestar.exceptions import HTTPException, PermissionDeniedException
 from litestar.types import ExceptionHandlersMap
 
 from ddsd import errors
+from ddsd.access import NOT_THIS_ROLE
 from ddsd.errors import DdsError
 from ddsd.planes.web import door, forms
+from ddsd.planes.web.door import Visit
 from ddsd.planes.web.page import Problems, WebRequest, page, services_of
 
 _log = structlog.get_logger()
@@ -57,6 +59,11 @@ _OWN_WORDS: Final[Mapping[int, tuple[str, str]]] = {
     415: ("This does not work", "Send the form as a browser does."),
     500: ("Something broke", "This is our fault. Nothing was changed, and it has been logged."),
 }
+_TITLES: Final = {403: "You may not do this"}
+"""Of what the domain refuses, where the framework refuses something else with the same status: a form's token."""
+_NOT_THIS_ROLE: Final = (
+    "It is not for accounts like yours. Who may, your unit or whoever runs this service can say."
+)
 
 
 def status_of(error: DdsError) -> int:
@@ -80,6 +87,8 @@ def words_of(error: DdsError) -> str:
     if isinstance(error, _FOR_OPERATORS):
         _log.error("web.refused", code=error.code, why=error.message)
         return _OPERATORS_MATTER
+    if type(error) is errors.Forbidden and error.message == NOT_THIS_ROLE:
+        return _NOT_THIS_ROLE
     return error.message
 
 
@@ -94,10 +103,34 @@ def problems_of(error: DdsError, *, not_found: str = "") -> Problems:
             return {"": [words_of(error)]}
 
 
+def form(
+    visit: Visit, template: str, wrong: DdsError | None, *, not_found: str = "", **facts: object
+) -> Response[str]:
+    """Show a page with a form to somebody who is logged in, with what is wrong with what they sent, if anything."""
+    return visit.page(
+        template,
+        status=status_of(wrong) if wrong else 200,
+        headers=headers_of(wrong) if wrong else {},
+        problems=problems_of(wrong, not_found=not_found) if wrong else {},
+        **facts,
+    )
+
+
+async def link_form(
+    request: WebRequest, template: str, code: str, wrong: DdsError | None
+) -> Response[str]:
+    """Show the form that takes the code of a mailed link, which is good only for who is logged in."""
+    try:
+        async with door.entering(request) as visit:
+            return form(visit, template, wrong, not_found="code", code=code)
+    except door.LogInFirst:
+        return page(request, "log_in_first.html", status=401)
+
+
 def refuse(request: WebRequest, error: DdsError) -> Response[str]:
     """Answer a refusal of the domain that no form shows."""
     status = status_of(error)
-    title = _OWN_WORDS.get(status, ("This does not work now", ""))[0]
+    title = _TITLES.get(status) or _OWN_WORDS.get(status, ("This does not work now", ""))[0]
     return page(
         request,
         "refusal.html",

@@ -5,15 +5,13 @@ Nothing is switched by looking at a page or following a link: each switch is a f
 
 from __future__ import annotations
 
-import io
-
-import segno
 from litestar import Response, post, route
 
 from ddsd.errors import DdsError
 from ddsd.planes.web import door, forms, refusals
 from ddsd.planes.web.door import LogInFirst, Visit, entering
 from ddsd.planes.web.page import SHOWING, WebRequest, go, page, services_of
+from ddsd.planes.web.picture import qr_code
 from ddsd.users import authenticator
 from ddsd.users.authenticator import Enrolment
 
@@ -82,7 +80,7 @@ async def changed(request: WebRequest) -> Response[str]:
 @route("/activate-app", http_method=SHOWING)
 async def show_app_link(request: WebRequest) -> Response[str]:
     """Show the form that takes the code of a mailed link, which is in the fragment."""
-    return await _show_app_link(request, "", None)
+    return await refusals.link_form(request, "activate_app.html", "", None)
 
 
 @post("/activate-app", status_code=200)
@@ -98,7 +96,7 @@ async def begin_by_link(request: WebRequest) -> Response[str]:
     except LogInFirst:
         return page(request, "log_in_first.html", status=401)
     except DdsError as wrong:
-        return await _show_app_link(request, form.text("code"), wrong)
+        return await refusals.link_form(request, "activate_app.html", form.text("code"), wrong)
 
 
 @route("/activate-mail", http_method=SHOWING, sync_to_thread=False)
@@ -136,25 +134,11 @@ async def _ask_password(
     request: WebRequest, template: str, wrong: DdsError | None
 ) -> Response[str]:
     async with entering(request) as visit:
-        return visit.page(
+        return refusals.form(
+            visit,
             template,
-            status=refusals.status_of(wrong) if wrong else 200,
-            headers=refusals.headers_of(wrong) if wrong else {},
-            problems=refusals.problems_of(wrong) if wrong else {},
+            wrong,
         )
-
-
-async def _show_app_link(request: WebRequest, code: str, wrong: DdsError | None) -> Response[str]:
-    try:
-        async with entering(request) as visit:
-            return visit.page(
-                "activate_app.html",
-                status=refusals.status_of(wrong) if wrong else 200,
-                code=code,
-                problems=refusals.problems_of(wrong, not_found="code") if wrong else {},
-            )
-    except LogInFirst:
-        return page(request, "log_in_first.html", status=401)
 
 
 def _show_code(visit: Visit, enrolment: Enrolment) -> Response[str]:
@@ -162,19 +146,9 @@ def _show_code(visit: Visit, enrolment: Enrolment) -> Response[str]:
         "app_code.html",
         problems={},
         secret=_in_fours(enrolment.secret.text()),
-        picture=_picture(enrolment.address.text()),
+        picture=qr_code(enrolment.address.text()),
     )
 
 
 def _in_fours(secret: str) -> str:
     return " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
-
-
-def _picture(address: str) -> str:
-    """Return the QR code as an SVG element without any style or script."""
-    written = io.BytesIO()
-    segno.make(address, error="m", micro=False).save(
-        written, kind="svg", xmldecl=False, svgns=True, omitsize=True, light="#fff", dark="#000",
-        svgclass=None, lineclass=None, nl=False,
-    )  # fmt: skip
-    return written.getvalue().decode()

@@ -204,6 +204,8 @@ def upgrade() -> None:
         sa.Column("endpoint", sa.String(length=255), nullable=False),
         sa.Column("public_endpoint", sa.String(length=255), nullable=False),
         sa.Column("region", sa.String(length=64), nullable=False),
+        sa.Column("iam_endpoint", sa.String(length=255), nullable=False),
+        sa.Column("buckets", sa.String(length=63), nullable=False),
         sa.Column("access_key", sa.String(length=128), nullable=False),
         sa.Column("secret", sa.LargeBinary(), nullable=True),
         sa.Column("next_secret", sa.LargeBinary(), nullable=True),
@@ -684,6 +686,24 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_memberships_invite_id"), ["invite_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_memberships_user_id"), ["user_id"], unique=False)
 
+    op.create_table(
+        "object_copies",
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column(
+            "key", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=False
+        ),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("etag", sa.String(length=255), nullable=False),
+        sa.Column("stored_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("checksum", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"],
+            ["projects.id"],
+            name=op.f("fk_object_copies_project_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("project_id", "key", name=op.f("pk_object_copies")),
+    )
     op.create_table(
         "project_statuses",
         sa.Column("id", sa.Integer(), nullable=False),

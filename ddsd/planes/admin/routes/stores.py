@@ -9,12 +9,12 @@ from litestar.status_codes import HTTP_200_OK
 
 from ddsd.access import Operator
 from ddsd.contract import admin as wire
-from ddsd.files import accounts
+from ddsd.files import accounts, moving, rotation
 from ddsd.files.accounts import Credentials, Given
 from ddsd.planes.admin import condition
 from ddsd.secret import SecretText
 from ddsd.storage.port import May, ScopedKey
-from ddsd.work import Services, reading
+from ddsd.work import Services, reading, rehearsal, transaction
 
 
 @get("/stores")
@@ -65,17 +65,79 @@ async def make_user(
     operator: NamedDependency[Operator],
 ) -> wire.StoreAccountSet:
     """Let an administrator of the store make the unit's user."""
-    administrator = Credentials(
+    by = _administrator(data)
+    given = await accounts.make_user(services, operator, public_id, by, dry_run=data.dry_run)
+    return _given(given, data.dry_run)
+
+
+@post("/stores/rotate", status_code=HTTP_200_OK)
+async def rotate_keys(
+    data: JSONBody[wire.RotateKeys],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> list[wire.KeysRotated]:
+    """Let units have new keys at the store."""
+    begin = rehearsal if data.dry_run else transaction
+    async with begin(services, operator) as work:
+        done = await rotation.rotate(work, data.unit, at_once=data.at_once)
+    return [
+        wire.KeysRotated(
+            unit=one.unit,
+            access_key=one.access_key,
+            job=None if data.dry_run else one.job,
+            keys=one.keys,
+            good_until=one.good_until,
+        )
+        for one in done
+    ]
+
+
+@post("/units/{public_id:str}/store/migrate", status_code=HTTP_200_OK)
+async def migrate(
+    public_id: FromPath[str],
+    data: JSONBody[wire.MigrateStore],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.StoreMigration:
+    """Begin to move a unit's data to another store."""
+    wanted = credentials(data.account) if data.account else None
+    if data.administrator is not None and not data.dry_run:
+        by = _administrator(data.administrator)
+        wanted = await accounts.make_user_elsewhere(services, operator, public_id, by)
+    move = await moving.begin(services, operator, public_id, wanted, dry_run=data.dry_run)
+    return wire.StoreMigration(
+        unit=move.unit,
+        source=move.source,
+        target=move.target,
+        projects=move.projects,
+        files=move.files,
+        bytes=move.size_bytes,
+        warnings=list(move.warnings),
+        job=move.job.id if move.job else None,
+    )
+
+
+@post("/units/{public_id:str}/store/forget", status_code=HTTP_200_OK)
+async def forget(
+    public_id: FromPath[str],
+    data: JSONBody[wire.ForgetStore],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.StoreForgotten:
+    """Begin to remove the old copy of a unit that was moved."""
+    async with transaction(services, operator) as work:
+        where, job = await moving.begin_forgetting(work, public_id, dry_run=data.dry_run)
+    return wire.StoreForgotten(unit=public_id, source=where, job=job.id if job else None)
+
+
+def _administrator(data: wire.MakeStoreUser) -> Credentials:
+    return Credentials(
         access_key=data.admin_access_key,
         secret_key=SecretText(data.admin_secret_key),
         endpoint=data.endpoint,
         public_endpoint=data.public_endpoint,
         region=data.region,
     )
-    given = await accounts.make_user(
-        services, operator, public_id, administrator, dry_run=data.dry_run
-    )
-    return _given(given, data.dry_run)
 
 
 def credentials(data: wire.SetStoreCredentials) -> Credentials:
@@ -90,6 +152,7 @@ def credentials(data: wire.SetStoreCredentials) -> Credentials:
         endpoint=data.endpoint,
         public_endpoint=data.public_endpoint,
         region=data.region,
+        iam_endpoint=data.iam_endpoint,
         read_only=read_only,
         wide_upload_keys=data.wide_upload_keys,
     )

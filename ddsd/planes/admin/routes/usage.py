@@ -54,12 +54,14 @@ async def collect_usage(
     services: NamedDependency[Services],
     operator: NamedDependency[Operator],
 ) -> list[wire.MonthOfUsage]:
-    """Write down every month that is due, or tell which are."""
-    if not data.dry_run:
-        done = await monthly.collect_due(services, operator)
-        return [present.month_of_usage(one) for one in done]
-    async with reading(services, operator) as work:
-        return [present.month_of_usage(one) for one in await monthly.plan(work)]
+    """Write down the oldest month that is due, or tell which is. One: a year would take too long for an answer."""
+    if data.dry_run:
+        after = None if data.after is None else _month(data.after)
+        async with reading(services, operator) as work:
+            found = await monthly.plan_next(work, after)
+    else:
+        found = await monthly.collect_next(services, operator)
+    return [present.month_of_usage(found)] if found else []
 
 
 @post("/usage/send", status_code=HTTP_200_OK)

@@ -1,16 +1,19 @@
-"""Sizes as people write and read them."""
+"""Sizes as people write and read them, everywhere the same: in decimal units, as the stock client shows them.
+
+Standard library only: ddsctl starts fast.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_STEP: Final = 1024
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_STEP: Final = 1000
 _FACTORS: Final = (
     {"": 1, "b": 1}
-    | {f"{letter}ib": 1024**power for power, letter in enumerate("kmgtp", 1)}
-    | {f"{letter}b": 1000**power for power, letter in enumerate("kmgtp", 1)}
+    | {f"{letter}ib": 1024**power for power, letter in enumerate("kmgtpe", 1)}
+    | {f"{letter}b": 1000**power for power, letter in enumerate("kmgtpe", 1)}
 )
 _WRITTEN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 
@@ -25,13 +28,14 @@ def parse(text: str) -> int:
     factor = _FACTORS.get(written[2].lower()) if written else None
     if written is None or factor is None:
         raise ValueError(
-            f"'{text}' is no size: write bytes, or a number with KB, MB, GB, TB, PB or KiB … PiB."
+            f"'{text}' is no size: write bytes, or a number with kB, MB, GB, TB, PB, EB or KiB … EiB."
         )
     return int(float(written[1]) * factor) if "." in written[1] else int(written[1]) * factor
 
 
 def show(size_bytes: int) -> str:
-    """Return the size with one decimal and a binary unit."""
-    power = max(0, min(len(_UNITS) - 1, (size_bytes.bit_length() - 1) // 10))
-    amount = size_bytes / _STEP**power
+    """Return the size with one decimal: ``1.5 TB``, or ``12 B``."""
+    amount, power = float(size_bytes), 0
+    while round(amount, 1) >= _STEP and power < len(_UNITS) - 1:
+        amount, power = amount / _STEP, power + 1
     return f"{amount:.1f} {_UNITS[power]}" if power else f"{size_bytes} B"

@@ -1,0 +1,462 @@
+"""A unit's data moved to another store, project by project, while people go on using it.
+
+Invariant: a project's data is whole at the store that its row names. Until a project is switched it is read from the
+old store; the last of it is copied while nobody can add or remove anything (``Project.moving``), and one transaction
+switches it. The old copy stays until the operator has it forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, delete, func, select, update
+
+from ddsd.access import Action, Actor, System, require
+from ddsd.audit import trail
+from ddsd.errors import Busy, Conflict, NotFound, StoreRefused
+from ddsd.files import accounts, copying, grants, removal
+from ddsd.files import stores as places
+from ddsd.files.accounts import Credentials
+from ddsd.files.copying import Route
+from ddsd.files.reconciliation import has_data
+from ddsd.files.stores import Place
+from ddsd.files.tables import StoredFile, StoreKey, StoreKeyUse
+from ddsd.jobs import progress, queue
+from ddsd.jobs.runner import Handler
+from ddsd.jobs.tables import Job, JobState
+from ddsd.projects import busy
+from ddsd.projects.tables import Project
+from ddsd.storage.port import ObjectStore
+from ddsd.storage.stores import StoreAccount
+from ddsd.units import stores, units
+from ddsd.units.tables import StoreState, Unit, UnitStore
+from ddsd.work import Services, Work, reading, transaction
+
+MOVE_UNIT: Final = "move_unit"
+FORGET_FORMER_STORE: Final = "forget_former_store"
+_ACTIVE: Final = (JobState.QUEUED, JobState.RUNNING)
+
+
+@dataclass(frozen=True)
+class Move:
+    """What is moved, from where and to where. ``job`` does it; ``None`` in a dry run."""
+
+    unit: str
+    source: str
+    target: str
+    projects: int
+    files: int
+    size_bytes: int
+    warnings: tuple[str, ...]
+    job: Job | None
+
+
+async def begin(
+    services: Services, actor: Actor, public_id: str, wanted: Credentials | None, *, dry_run: bool
+) -> Move:
+    """Begin to move a unit's data; its new projects go to the new store at once.
+
+    Args:
+        services: the stores and the database.
+        actor: an operator.
+        public_id: the unit.
+        wanted: the account at the new store, with its address; it is tried out. ``None``: the configured store.
+        dry_run: try the account out, tell what would be moved, and begin nothing.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+        NotFound: there is no such unit.
+        InvalidFields: an address or key cannot be one.
+        Conflict: it is there already, or the copy of an earlier move has not been forgotten.
+        StoreUnavailable, StoreRefused: the new store does not answer, or refuses the account.
+    """
+    require(actor, Action.OPERATE)
+    async with reading(services, actor) as work:
+        unit = await units.find(work, public_id)
+        before = await _require_movable(work, unit, wanted)
+        load = await _load(work, unit, before)
+    account, said = await _tried(services, unit, wanted)
+    move = replace(load, target=_shown(services, account), warnings=said)
+    if dry_run:
+        return move
+    async with transaction(services, actor) as work:
+        unit = await units.find(work, public_id, for_change=True)
+        await _swap(work, unit, await _require_movable(work, unit, wanted), account)
+        job = await queue.enqueue(work, MOVE_UNIT, public_id)
+        trail.record(work, "store.migrate", public_id, source=move.source, target=move.target)
+    return replace(move, job=job)
+
+
+async def move_unit(services: Services, public_id: str) -> None:
+    """Handle the job :data:`MOVE_UNIT`: copy and switch every project that has its data at the former store.
+
+    Raises:
+        Busy: projects that something else is being done to are still there; another run goes on.
+        StoreUnavailable, StoreRefused: one of the stores is away, or says no. What was copied stays copied.
+    """
+    ways = await _ways(services, public_id)
+    if ways is None:
+        return
+    left = await _left(services, ways)
+    total = sum(project.file_count for project in left)
+    done = (await progress.reported(services, MOVE_UNIT, public_id)).done
+    total, held_back = max(total + done, done), []
+    for project in left:
+
+        async def tell(count: int, before: int = done) -> None:
+            most = max(total, before + count)
+            await progress.report(services, MOVE_UNIT, public_id, done=before + count, total=most)
+
+        if await _move_project(services, project, ways, tell):
+            done += project.file_count
+        else:
+            held_back.append(project.public_id)
+    if held_back:
+        raise Busy(
+            f"Something else is being done to {', '.join(held_back)}: moved when that is over."
+        )
+    await _remove_needless_copies(services, ways)
+    await _finish(services, public_id, ways)
+
+
+async def begin_forgetting(work: Work, public_id: str, *, dry_run: bool) -> tuple[str, Job | None]:
+    """Begin to remove a unit's old copy; return where that is, and the job.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+        NotFound: there is no such unit, or no old copy.
+        Busy: the unit is still being moved.
+    """
+    require(work.actor, Action.OPERATE)
+    unit = await units.find(work, public_id, for_change=True)
+    former = await stores.former(work, unit.id)
+    if former is None:
+        raise NotFound(f"There is no old copy of the unit '{public_id}'. See: ddsctl store ls")
+    if await _is_moving(work, unit, former):
+        raise Busy(f"The unit '{public_id}' is still being moved. See: ddsctl jobs ls")
+    where = former.endpoint or former.configured_as
+    if dry_run:
+        return where, None
+    job = await queue.enqueue(work, FORGET_FORMER_STORE, public_id)
+    trail.record(work, "store.forget", public_id, source=where)
+    return where, job
+
+
+async def forget_former_store(services: Services, public_id: str) -> None:
+    """Handle the job :data:`FORGET_FORMER_STORE`: remove the unit's buckets from its former store, and the account.
+
+    What is registered and only there, because an upload ended late, is copied first.
+
+    Raises:
+        StoreUnavailable, StoreRefused: one of the stores is away, or says no.
+    """
+    ways = await _ways(services, public_id)
+    if ways is None:
+        return
+    async with reading(services, System()) as work:
+        table = Project.columns()
+        found = await work.session.scalars(
+            select(Project).where(table.unit_id == ways.unit_id).order_by(table.id)
+        )
+        everything = found.all()
+    for done, project in enumerate(everything):
+        total = len(everything)
+        await progress.report(services, FORGET_FORMER_STORE, public_id, done=done, total=total)
+        await _forget_project(services, project, ways)
+    await _forget_account(services, public_id, ways)
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """A move that was begun: the former account's row, and both stores."""
+
+    unit_id: int
+    row_id: int
+    source: Place
+    target: Place
+
+    def route(self, project: Project) -> Route:
+        return Route(self.source.store, self.target.store, project.bucket)
+
+
+async def _ways(services: Services, public_id: str) -> _Ways | None:
+    async with reading(services, System()) as work:
+        unit = await units.find(work, public_id)
+        former = await stores.former(work, unit.id)
+        current = await stores.current(work, unit.id)
+    if former is None:
+        return None
+    _require_same_configuration(services, former)
+    source, target = await places.at(services, former), await places.at(services, current)
+    return _Ways(unit.id, former.id, source, target)
+
+
+def _require_same_configuration(services: Services, former: UnitStore) -> None:
+    now = services.settings.store_identity
+    if former.configured_as and former.configured_as != now:
+        raise Conflict(
+            f"The unit's old copy is at the store that was configured as '{former.configured_as}', and [store] is now "
+            f"'{now}': configure that one again until the copy is forgotten."
+        )
+
+
+async def _require_movable(work: Work, unit: Unit, wanted: Credentials | None) -> UnitStore | None:
+    """Return the account that the unit has now, if its data may be moved to the wanted one."""
+    former = await stores.former(work, unit.id)
+    if former is not None:
+        raise Conflict(
+            f"The unit '{unit.public_id}' has an old copy at {former.endpoint or former.configured_as}. "
+            f"When it is moved completely: ddsctl store forget --unit {unit.public_id}"
+        )
+    before = await stores.current(work, unit.id)
+    now = accounts.address_of(work.services, before)
+    if wanted is None and before is None:
+        raise Conflict(f"The unit '{unit.public_id}' uses the configured store already.")
+    if wanted is not None and now is not None and wanted.endpoint == now.endpoint:
+        raise Conflict(
+            f"The unit '{unit.public_id}' has its data at {now.endpoint} already. "
+            "To change only its account there: ddsctl store set-credentials"
+        )
+    return before
+
+
+async def _load(work: Work, unit: Unit, before: UnitStore | None) -> Move:
+    table = Project.columns()
+    counts = await work.session.execute(
+        select(
+            func.count(),
+            func.coalesce(func.sum(table.file_count), 0),
+            func.coalesce(func.sum(table.bytes_stored), 0),
+        ).where(table.unit_id == unit.id, has_data())
+    )
+    projects, files, size_bytes = counts.one()
+    source = accounts.address_of(work.services, before)
+    where = source.endpoint if source else work.services.settings.store_identity
+    return Move(unit.public_id, where, "", projects, int(files), int(size_bytes), (), None)
+
+
+async def _tried(
+    services: Services, unit: Unit, wanted: Credentials | None
+) -> tuple[StoreAccount | None, tuple[str, ...]]:
+    if wanted is None:
+        await services.store.probe()
+        return None, ()
+    account = accounts.account_of(services, unit, wanted)
+    return account, accounts.warnings(await accounts.tried(services, unit, account), account)
+
+
+def _shown(services: Services, account: StoreAccount | None) -> str:
+    return account.address.endpoint if account else services.settings.store_identity
+
+
+async def _swap(
+    work: Work, unit: Unit, before: UnitStore | None, account: StoreAccount | None
+) -> None:
+    """Let the unit's account be its former one, and the new one its current."""
+    await copying.forget_all(work, unit.id)
+    if before is None:
+        identity = work.services.settings.store_identity
+        before = _row(work, unit, StoreState.FORMER)
+        before.configured_as = identity
+    before.state, before.changed_at = StoreState.FORMER, work.now
+    await work.session.flush()
+    if account is not None:
+        row = _row(work, unit, StoreState.CURRENT)
+        stores.put_account(work.services, row, account)
+    await work.session.flush()
+
+
+def _row(work: Work, unit: Unit, state: StoreState) -> UnitStore:
+    row = UnitStore(unit_id=unit.id, state=state, created_at=work.now, changed_at=work.now)
+    work.session.add(row)
+    return row
+
+
+def _at_source(ways: _Ways) -> ColumnElement[bool]:
+    table = Project.columns()
+    return and_(
+        table.unit_id == ways.unit_id, table.store_id.is_not_distinct_from(ways.source.store_id)
+    )
+
+
+async def _left(services: Services, ways: _Ways) -> Sequence[Project]:
+    async with reading(services, System()) as work:
+        found = await work.session.scalars(
+            select(Project).where(_at_source(ways), has_data()).order_by(Project.columns().id)
+        )
+        return found.all()
+
+
+async def _move_project(
+    services: Services, project: Project, ways: _Ways, told: copying.Told
+) -> bool:
+    """Copy a project and switch it; False if something else is being done to it."""
+    route = ways.route(project)
+    await route.target.ensure_bucket(route.bucket)
+    size_bytes = await copying.copy_new(services, project, route, told)
+    try:
+        async with _closed(services, project, ways):
+            size_bytes += await copying.copy_new(services, project, route, told)
+            await copying.settle(route)
+            await _switch(services, project, ways, size_bytes)
+    except Busy:
+        return False
+    await copying.forget(services, project.id)
+    return True
+
+
+@asynccontextmanager
+async def _closed(services: Services, project: Project, ways: _Ways) -> AsyncIterator[None]:
+    """Let nothing be added to the project or removed from it until the block ends.
+
+    Raises:
+        Busy: something else is being done to it.
+    """
+    keys = await _close(services, project)
+    try:
+        for access_key in keys:
+            await ways.source.store.revoke_key(access_key)
+        yield
+    finally:
+        async with transaction(services, System()) as work:
+            await work.session.execute(
+                update(Project).where(Project.columns().id == project.id).values(moving=False)
+            )
+
+
+async def _close(services: Services, project: Project) -> Sequence[str]:
+    """Note that the project is being moved; return its upload keys, which are good for nothing any more."""
+    table = StoreKey.columns()
+    async with transaction(services, System()) as work:
+        now = await work.session.get_one(
+            Project, project.id, with_for_update=True, populate_existing=True
+        )
+        if not now.active:
+            raise Busy("The project is over.")
+        if not now.moving:  # it is if a daemon died here
+            await busy.require_idle(work, now)
+        now.moving = True
+        keys = await work.session.scalars(
+            select(table.access_key).where(
+                table.use == StoreKeyUse.UPLOAD, table.bucket == now.bucket
+            )
+        )
+        found = keys.all()
+        await grants.withdraw_uploads(work, now)
+    return found
+
+
+async def _switch(services: Services, project: Project, ways: _Ways, size_bytes: int) -> None:
+    async with transaction(services, System()) as work:
+        await work.session.execute(
+            update(Project)
+            .where(Project.columns().id == project.id)
+            .values(store_id=await stores.current_id(work, ways.unit_id), moving=False)
+        )
+        trail.record(
+            work,
+            "store.move_project",
+            project.public_id,
+            bytes=size_bytes,
+            source=ways.source.identity,
+            target=ways.target.identity,
+        )
+
+
+async def _remove_needless_copies(services: Services, ways: _Ways) -> None:
+    """Remove what was copied of projects that were over before they were switched."""
+    async with reading(services, System()) as work:
+        found = await work.session.scalars(select(Project).where(_at_source(ways), ~has_data()))
+        over = found.all()
+    for project in over:
+        await _remove_bucket(ways.target.store, project.bucket)
+        await copying.forget(services, project.id)
+
+
+async def _finish(services: Services, public_id: str, ways: _Ways) -> None:
+    """Let the projects that are over name the new store, too: the former one is to be forgotten."""
+    async with transaction(services, System()) as work:
+        await work.session.execute(
+            update(Project)
+            .where(_at_source(ways), ~has_data())
+            .values(store_id=await stores.current_id(work, ways.unit_id))
+            .execution_options(synchronize_session=False)
+        )
+        await copying.forget_all(work, ways.unit_id)
+        trail.record(work, "store.migrated", public_id, target=ways.target.identity)
+
+
+async def _is_moving(work: Work, unit: Unit, former: UnitStore) -> bool:
+    projects, jobs = Project.columns(), Job.columns()
+    source = former.id if former.endpoint else None
+    left = await work.session.scalar(
+        select(func.count())
+        .select_from(Project)
+        .where(projects.unit_id == unit.id, projects.store_id.is_not_distinct_from(source))
+    )
+    active = await work.session.scalar(
+        select(func.count())
+        .select_from(Job)
+        .where(jobs.kind == MOVE_UNIT, jobs.subject == unit.public_id, jobs.state.in_(_ACTIVE))
+    )
+    return bool(left or active)
+
+
+async def _forget_project(services: Services, project: Project, ways: _Ways) -> None:
+    """Remove what the former store has of a project."""
+    route = ways.route(project)
+    if not await route.source.bucket_exists(route.bucket):
+        return
+    if project.active:
+        await _copy_late(services, project, route)
+    await _remove_bucket(route.source, route.bucket)
+
+
+async def _remove_bucket(store: ObjectStore, bucket: str) -> None:
+    """Remove a bucket with all it holds; one that is gone already is fine."""
+    if not await store.bucket_exists(bucket):
+        return
+    while keys := await removal.some_keys(store, bucket, removal.MOST_AT_ONCE):
+        failures = await store.remove_objects(bucket, keys)
+        if failures:
+            raise StoreRefused(f"The store keeps {failures[0].key}: {failures[0].reason}")
+    await removal.abort_uploads(store, bucket, None)
+    await store.remove_bucket(bucket)
+
+
+async def _copy_late(services: Services, project: Project, route: Route) -> None:
+    """Copy what an upload that ended after the switch left at the old store, if it was registered."""
+    table = StoredFile.columns()
+    async for key in copying.only_at_the_source(route):
+        async with reading(services, System()) as work:
+            known = await work.session.scalar(
+                select(table.id).where(table.project_id == project.id, table.name_in_bucket == key)
+            )
+        if known is not None:
+            await copying.copy_one(route, key)
+
+
+async def _forget_account(services: Services, public_id: str, ways: _Ways) -> None:
+    """Withdraw the keys that the former account made, and forget it."""
+    table = StoreKey.columns()
+    if ways.source.store_id is not None:
+        async with reading(services, System()) as work:
+            keys = await work.session.scalars(
+                select(table.access_key).where(table.store_id == ways.source.store_id)
+            )
+            left = keys.all()
+        for access_key in left:
+            await ways.source.store.revoke_key(access_key)
+    async with transaction(services, System()) as work:
+        await work.session.execute(delete(StoreKey).where(table.store_id == ways.row_id))
+        await work.session.execute(delete(UnitStore).where(UnitStore.columns().id == ways.row_id))
+        trail.record(work, "store.forgotten", public_id, source=ways.source.identity)
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    MOVE_UNIT: move_unit,
+    FORGET_FORMER_STORE: forget_former_store,
+}

@@ -1,0 +1,1 @@
+"""Setting up an installation: questions, tries of each answer, files, a trial delivery, the first people."""

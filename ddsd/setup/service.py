@@ -1,0 +1,115 @@
+"""The daemon while it is being set up: run by systemd where that is there, else for the moment by us.
+
+Invariant: what acts as the daemon runs as its user, so that what that user may not read or write is found out now.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Final
+
+from ddsd.listeners import answers
+from ddsd.setup.files import Account
+
+UNIT: Final = "ddsd.service"
+_READY_S: Final = 60.0
+
+
+class Runs(StrEnum):
+    """Who has the daemon running after the setup."""
+
+    BY_SYSTEMD = "systemd"
+    ALREADY = "already"
+    NOT = "not"
+
+
+class ServiceFailed(Exception):
+    """A part of the daemon's own program failed; the message is what it said."""
+
+
+def as_daemon(account: Account, *words: str) -> str:
+    """Run ``ddsd WORDS`` as the daemon's user; return what it printed.
+
+    Raises:
+        ServiceFailed: it exited with another status than 0.
+    """
+    ended = subprocess.run(
+        [sys.executable, "-m", "ddsd", *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        user=account.other_uid,
+        group=account.other_gid,
+        extra_groups=account.other_groups,
+    )
+    if ended.returncode != 0:
+        raise ServiceFailed(
+            ended.stderr.strip() or f"ddsd {words[0]} exited with {ended.returncode}"
+        )
+    return ended.stdout.strip()
+
+
+@contextmanager
+def serving(config: Path, socket: Path, account: Account) -> Iterator[Runs]:
+    """Have a daemon on ``socket`` while the block runs; yields whether one will be there afterwards.
+
+    Raises:
+        ServiceFailed: it does not start.
+    """
+    if _has_systemd():
+        _systemctl("enable", "--quiet", UNIT)
+        _systemctl("restart", UNIT)
+        yield Runs.BY_SYSTEMD
+    elif answers(socket):
+        yield Runs.ALREADY
+    else:
+        with tempfile.TemporaryFile("w+") as log, _started(config, account, log) as process:
+            _wait_until_answered(socket, process, log)
+            yield Runs.NOT
+
+
+def _has_systemd() -> bool:
+    if shutil.which("systemctl") is None or not Path("/run/systemd/system").is_dir():
+        return False
+    known = subprocess.run(["systemctl", "cat", UNIT], check=False, capture_output=True)
+    return known.returncode == 0
+
+
+def _systemctl(*words: str) -> None:
+    ended = subprocess.run(["systemctl", *words], check=False, capture_output=True, text=True)
+    if ended.returncode != 0:
+        raise ServiceFailed(f"systemctl {words[0]} {UNIT} failed: {ended.stderr.strip()}")
+
+
+@contextmanager
+def _started(config: Path, account: Account, log: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ddsd", "serve", "--config", str(config)],
+        stdout=log,
+        stderr=log,
+        user=account.other_uid,
+        group=account.other_gid,
+        extra_groups=account.other_groups,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_until_answered(socket: Path, process: subprocess.Popen[bytes], log: IO[str]) -> None:
+    give_up = time.monotonic() + _READY_S
+    while not answers(socket):
+        if process.poll() is not None or time.monotonic() > give_up:
+            log.seek(0)
+            raise ServiceFailed(f"the daemon does not start: {log.read().strip()}")
+        time.sleep(0.05)

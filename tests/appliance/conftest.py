@@ -1,0 +1,102 @@
+"""Packages, made once, and machines to install them on. Without DDSD_TEST_APPLIANCE nothing here is booted or built."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.appliance import debian, guide
+from tests.appliance.debian import Machine
+from tests.parts import absent
+
+CHECKOUT = Path(__file__).parents[2]
+WANTED = "DDSD_TEST_APPLIANCE"
+
+
+@pytest.fixture(scope="session")
+def appliance() -> None:
+    """The wish to have machines booted; a skip without it."""
+    if not os.environ.get(WANTED):
+        pytest.skip(f"boots machines and builds packages: set {WANTED}=1")
+    if lacking := debian.why_not():
+        absent("a machine to boot", lacking)
+
+
+def make_package(script: str, directory: Path, *arguments: str) -> Path:
+    """Run one of the programs in ``packaging``; return the one file it has made."""
+    done = subprocess.run(
+        [sys.executable, CHECKOUT / "packaging" / script, directory, *arguments],
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (made,) = directory.iterdir()
+    return made
+
+
+@pytest.fixture(scope="session")
+def deb(appliance: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package for the Debian that machines have."""
+    return make_package("deb.py", tmp_path_factory.mktemp("deb"), "deb12")
+
+
+@pytest.fixture(scope="session")
+def bundle(appliance: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive for machines without a network."""
+    return make_package("bundle.py", tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="session")
+def served(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine with the package installed and the service started, as the page says."""
+    with new_machine(debian.base(), tmp_path_factory.mktemp("served")) as machine:
+        give(machine, deb)
+        machine.script(guide.script("The Debian package"))
+        machine.script(guide.script("The first start"))
+        yield machine
+
+
+@contextmanager
+def new_machine(below: Path, directory: Path, *binds: Path) -> Iterator[Machine]:
+    """Boot a machine with a disk like ``below``; afterwards nothing of it is left."""
+    with (
+        debian.layer(below, directory / "disk") as root,
+        debian.booted(root, *binds) as machine,
+    ):
+        yield machine
+
+
+def give(machine: Machine, file: Path) -> None:
+    """Copy a file to root's home in there, where an operator would have put it."""
+    shutil.copyfile(file, machine.outside("/root") / file.name)
+
+
+def deliver(
+    machine: Machine, directory: Path, *stock_client: Path, socket: str = "/run/ddsd/admin.sock"
+) -> str:
+    """Have a delivery made by people on the machine's network; return what was delivered."""
+    program = [
+        sys.executable,
+        "-m",
+        "tests.appliance.customers",
+        machine.outside(socket),
+        directory,
+    ]
+    done = subprocess.run(
+        machine.beside(*map(str, [*program, *stock_client])),
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr + machine.lately()
+    return done.stdout

@@ -1,0 +1,112 @@
+"""The package for Debian: what is in it, and what an upgrade and a removal leave. After the service's own tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.appliance import guide
+from tests.appliance.conftest import CHECKOUT, deliver, make_package
+from tests.appliance.debian import Machine
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("appliance")]
+
+REGISTRIES = (b"pypi.org", b"pythonhosted.org", b"proxy.golang.org", b"registry.npmjs.org")
+
+
+def listing(package: Path) -> list[list[str]]:
+    """Return mode, owner and name of everything in a package."""
+    told = subprocess.run(
+        ["dpkg-deb", "--contents", package], capture_output=True, text=True, check=True
+    )
+    fields = (line.split(None, 5) for line in told.stdout.splitlines())
+    return [[mode, owner, name] for mode, owner, _, _, _, name in fields]
+
+
+def test_the_same_commit_gives_the_same_bytes(deb: Path, tmp_path: Path) -> None:
+    again = make_package("deb.py", tmp_path / "again", "deb12")
+    assert again.read_bytes() == deb.read_bytes()
+
+
+def test_everything_in_it_is_roots_and_nothing_can_be_written_to_by_others(deb: Path) -> None:
+    for mode, owner, name in listing(deb):
+        assert owner == "root/root", name
+        assert mode.startswith("l") or mode[8] == "-", name
+        assert "s" not in mode, name
+
+
+def test_our_own_part_names_no_registry_and_no_place_of_the_builder(
+    deb: Path, tmp_path: Path
+) -> None:
+    subprocess.run(["dpkg-deb", "--raw-extract", deb, tmp_path / "root"], check=True)
+    foreign = tmp_path / "root/opt/ddsd"
+    for path in (tmp_path / "root").rglob("*"):
+        if path.is_file() and not path.is_symlink() and foreign not in path.parents:
+            content = path.read_bytes()
+            assert not [one for one in REGISTRIES if one in content], path
+            assert os.fsencode(CHECKOUT) not in content, path
+    assert os.fsencode(sys.prefix) not in (foreign / "bin/ddsctl").read_bytes()
+
+
+def test_an_upgrade_drains_and_starts_again_and_keeps_configuration_and_data(
+    served: Machine, deb: Path
+) -> None:
+    configuration = served.outside("/etc/ddsd/ddsd.toml")
+    changed = configuration.read_text().replace("Data Delivery System", "Genomics Core")
+    configuration.write_text(changed)
+    before = served.shown("ddsd", "MainPID")
+    served.script(f"apt-get install --yes --reinstall ./{deb.name}")
+    assert configuration.read_text() == changed
+    assert served.shown("ddsd", "SubState") == "running"
+    assert served.shown("ddsd", "MainPID") != before
+    assert "Genomics Core" in served.run("ddsctl", "status")
+    assert "genomics" in served.run("ddsctl", "unit", "ls")
+
+
+def test_manual_pages_and_completions_are_where_they_are_looked_for(served: Machine) -> None:
+    for path in (
+        "/usr/share/man/man8/ddsd.8.gz",
+        "/usr/share/man/man1/ddsctl-unit.1.gz",
+        "/usr/share/man/man5/ddsd.toml.5.gz",
+        "/usr/share/bash-completion/completions/ddsctl",
+        "/usr/share/zsh/vendor-completions/_ddsctl",
+        "/usr/share/fish/vendor_completions.d/ddsctl.fish",
+        "/usr/share/doc/ddsd/docs/install.md",
+    ):
+        assert served.outside(path).is_file(), path
+
+
+def test_the_shell_completes_commands_and_names_that_the_daemon_knows(served: Machine) -> None:
+    complete = (
+        "source /usr/share/bash-completion/completions/ddsctl; COMP_WORDS=(ddsctl {0}); "
+        "COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _ddsctl_completion ddsctl; echo ${{COMPREPLY[@]}}"
+    )
+    assert "maintenance" in served.run("bash", "-c", complete.format("maint")).split()
+    assert "genomics" in served.run("bash", "-c", complete.format("unit show geno")).split()
+
+
+def test_a_removal_leaves_the_data_and_says_where(served: Machine) -> None:
+    said = served.script(guide.commands("Remove")[0])
+    for place in ("/var/lib/ddsd", "/etc/ddsd", "/etc/credstore"):
+        assert place in said
+    assert served.outside("/var/lib/ddsd/ddsd.sqlite3").is_file()
+    assert list(served.outside("/var/lib/ddsd/store/objects").iterdir())
+    assert served.outside("/etc/ddsd/ddsd.toml").is_file()
+    assert served.outside("/etc/credstore/ddsd.instance-key").is_file()
+    assert not served.outside("/opt/ddsd").exists()
+    assert served.shown("ddsd", "LoadState") == "not-found"
+
+
+def test_what_was_removed_goes_on_where_it_was_when_installed_again(
+    served: Machine, tmp_path: Path
+) -> None:
+    served.script(guide.script("The Debian package"))
+    served.script("systemctl start ddsd")
+    assert "delivered" in deliver(served, tmp_path)
+    served.script("apt-get purge --yes ddsd")
+    assert served.outside("/var/lib/ddsd/ddsd.sqlite3").is_file()
+    assert served.outside("/etc/credstore/ddsd.instance-key").is_file()

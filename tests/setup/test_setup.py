@@ -1,0 +1,309 @@
+"""``ddsctl setup``: by flags and at a terminal, against real servers, from nothing to a delivered file."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pexpect
+import pytest
+from minio import Minio, MinioAdmin
+from minio.credentials.providers import StaticProvider
+
+from ddsd.listeners import answers
+from ddsd.settings import load
+from tests.daemon.process import REPOSITORY, wait_until
+from tests.parts.minio_server import MinioServer
+from tests.parts.smtp import MailServer, Step
+from tests.setup.conftest import PATIENCE_S, US, Bare, environment
+
+UNIT = (
+    "--unit", "genomics", "--unit-name", "Genomics Core", "--unit-contact", "dna@example.org",
+)  # fmt: skip
+ADMIN = ("--admin", "sam", "--admin-name", "Sam Berg", "--admin-email", "sam@example.org")
+whole = pytest.mark.skipif(
+    not os.environ.get("DDSD_TEST_APPLIANCE"),
+    reason="sets up a whole installation and delivers through it: set DDSD_TEST_APPLIANCE=1",
+)
+REFERENCE = REPOSITORY / "config" / "ddsd.toml"
+
+
+def comments(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("#")]
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@whole
+def test_by_flags_from_nothing_to_a_delivered_file_and_again(
+    bare: Bare, mail_server: MailServer
+) -> None:
+    mail = {
+        "mail__kind": "smtp",
+        "mail__port": mail_server.port,
+        "mail__security": "none",
+        "mail__sender": "Deliveries <dds@example.org>",
+    }
+    first = bare.set_up(*UNIT, *ADMIN, instance__facility="Kärnan", **mail)
+    assert first.code == 0, first.err
+    assert "every byte was compared" in first.out
+    assert "/set-password#" in first.out
+    assert (mode(bare.config), mode(bare.key)) == (0o600, 0o600)
+    assert comments(bare.config.read_text()) == comments(REFERENCE.read_text())
+    assert bare.key.read_text().strip() not in first.out
+    assert sorted(one.name for one in bare.config.parent.iterdir()) == ["ddsd.toml", "instance.key"]
+    assert mail_server.to("sam@example.org") == ()  # the link is the operator's to give
+    assert not list((bare.directory / "state" / "store" / "objects").iterdir())
+
+    before, key = bare.config.read_text(), bare.key.read_text()
+    again = bare.set_up("--no-trial", *UNIT, *ADMIN, instance__facility="Kärnan", **mail)
+    assert again.code == 0, again.err
+    assert "The configuration stays as it is." in again.out
+    assert "✓ wrote" not in again.out
+    assert "✓ made" not in again.out
+    changed = bare.set_up("--no-trial", log__level="debug")
+    assert changed.code == 0, changed.err
+    assert bare.config.read_text() == before.replace('level = "info"', 'level = "debug"')
+    assert bare.key.read_text() == key
+
+    daemon = bare.daemon()
+    try:
+        wait_until(lambda: answers(bare.socket), "the daemon")
+        assert [one["public_id"] for one in bare.ctl("unit", "ls")] == ["genomics"]
+        users = [(one["username"], one["role"]) for one in bare.ctl("user", "ls")]
+        assert users == [("sam", "super-admin")]
+        made = next(one for one in bare.ctl("audit", "ls") if one["action"] == "unit.create")
+        assert US in made["actor"]  # an operator, by name, as with ddsctl unit create
+    finally:
+        daemon.terminate()
+        daemon.wait()
+
+
+@whole
+def test_with_minio_and_postgresql_nothing_of_the_trial_stays(
+    bare: Bare, minio: MinioServer, postgres_url: str
+) -> None:
+    secret = bare.directory.with_name("secret")
+    secret.touch(0o600)
+    secret.write_text(minio.secret_key.text())
+    done = bare.set_up(
+        database__url=postgres_url,
+        store__kind="s3",
+        store__endpoint=minio.endpoint,
+        store__access_key=minio.access_key,
+        store__secret_key_file=secret,
+    )
+    assert done.code == 0, done.err
+    assert "every byte was compared" in done.out
+    assert load(bare.config, {}).database.url == postgres_url
+    host = urlsplit(minio.endpoint).netloc
+    root = Minio(host, minio.access_key, minio.secret_key.text(), secure=False)
+    assert root.list_buckets() == []
+    accounts = MinioAdmin(
+        endpoint=host,
+        credentials=StaticProvider(minio.access_key, minio.secret_key.text()),
+        secure=False,
+    ).list_service_account(minio.access_key)
+    assert '"accessKey"' not in accounts
+
+
+def test_wrong_answers_are_all_named_and_nothing_is_made(
+    bare: Bare, mail_server: MailServer, minio: MinioServer, postgres_url: str
+) -> None:
+    secret = bare.directory.with_name("secret")
+    secret.touch(0o600)
+    secret.write_text("not the secret of that key")
+    mail_server.refuse(550, at=Step.RECIPIENT)
+    refused = bare.set_up(
+        instance__public_url="https://no-such-host.invalid",
+        listen__admin_group="no-such-group",
+        database__url=f"{postgres_url.rpartition('/')[0]}/no-such-database?{urlsplit(postgres_url).query}",
+        store__kind="s3",
+        store__endpoint=minio.endpoint,
+        store__access_key=minio.access_key,
+        store__secret_key_file=secret,
+        mail__kind="smtp",
+        mail__port=mail_server.port,
+        mail__security="none",
+        mail__sender="dds@example.org",
+    )
+    assert refused.code == 78
+    lines = refused.err.splitlines()
+    for key in (
+        "instance.public_url: the name no-such-host.invalid leads to no address",
+        "listen.admin_group: there is no group",
+        "database.url: the database postgresql://",
+        "store.endpoint: ",
+        "mail.host: The mail server answered 550",
+    ):
+        assert [line for line in lines if line.startswith(f"ddsd: {key}")], (key, refused.err)
+    assert len(lines) == 5
+    assert "Traceback" not in refused.err
+    assert not bare.directory.exists()
+
+
+def test_answers_that_do_not_fit_the_configuration_are_named(bare: Bare) -> None:
+    refused = bare.set_up(
+        instance__contact="nobody", listen__address="0.0.0.0", mail__kind="smtp", store__kind="s3"
+    )
+    assert refused.code == 78
+    for said in (
+        "instance.contact: nobody is no mail address",
+        "listen.allow_cleartext = true",
+        "sender: must be set with kind",
+        "endpoint: must be set with kind",
+    ):
+        assert said in refused.err
+    assert str(REFERENCE) not in refused.err
+    assert not bare.directory.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--set", "listen.prot=1"), "there is no key listen.prot"),
+        (("--set", "listen.port"), "SECTION.KEY=VALUE"),
+    ],
+)
+def test_flags_that_cannot_be_understood_exit_2(
+    bare: Bare, words: tuple[str, ...], said: str
+) -> None:
+    refused = bare.set_up(*words)
+    assert refused.code == 2
+    assert said in refused.err
+
+
+def test_without_a_terminal_it_asks_for_flags(bare: Bare) -> None:
+    refused = subprocess.run(
+        bare.words(),
+        cwd=REPOSITORY,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode == 2
+    assert "--non-interactive" in refused.stderr
+
+
+def test_a_user_that_is_not_there_is_named_with_the_cure(bare: Bare) -> None:
+    refused = bare.set_up("--user", "no-such-user")
+    assert refused.code == 78
+    assert "useradd --system" in refused.err
+
+
+def test_a_damaged_configuration_is_left_alone(bare: Bare) -> None:
+    bare.config.parent.mkdir(parents=True)
+    bare.config.write_text("[listen\nport = 5")
+    refused = bare.set_up("--no-trial")
+    assert refused.code == 78
+    assert "a section's name ends with ]" in refused.err
+    assert bare.config.read_text() == "[listen\nport = 5"
+
+
+def test_a_dry_run_tells_and_makes_nothing(bare: Bare) -> None:
+    told = bare.set_up("--dry-run", *UNIT)
+    assert told.code == 0, told.err
+    assert f"listen.port = {bare.port}" in told.out
+    assert "A new instance key is made." in told.out
+    assert not bare.directory.exists()
+
+
+def test_at_a_terminal_a_wrong_answer_can_be_corrected_and_a_secret_is_not_shown(
+    bare: Bare, mail_server: MailServer
+) -> None:
+    dead = bare.port
+    child = pexpect.spawn(
+        sys.executable,
+        bare.words("--no-trial", "--set", "listen.admin_group=")[1:],
+        cwd=str(REPOSITORY),
+        env=environment() | {"TERM": "dumb"},
+        timeout=PATIENCE_S,
+        encoding="utf-8",
+        dimensions=(50, 250),
+    )
+    log = child.logfile_read = (bare.directory.parent / "seen").open("w+")
+
+    def answer(words: str, line: str) -> None:
+        child.expect_exact(words)
+        child.expect_exact(": ")
+        child.sendline(line)
+
+    answer("What mails and pages call this service", "Terminal Core")
+    answer("Whom users ask for help", "help@example.org")
+    answer("Where users reach it", "dds.example.org")
+    child.expect_exact("✗ instance.public_url: dds.example.org is no http:// or https:// address")
+    answer("What mails and pages call this service", "")
+    answer("Whom users ask for help", "")
+    answer("Where users reach it", "http://127.0.0.1:5000")
+    answer("Certificate file", "")
+    answer("Addresses of the reverse proxy", "127.0.0.1")
+    answer("Address to listen on", "")
+    answer("empty: SQLite", "")
+    answer("embedded, or s3", "")
+    answer("Port of the embedded store", "")
+    answer("Where users' machines reach the store", "")
+    answer("smtp, or outbox", "smtp")
+    answer("Mail server", "127.0.0.1")
+    answer("Its port", str(dead))
+    answer("none, starttls or tls", "none")
+    answer("User name there", "")
+    answer("What mails are from", "Core <dds@example.org>")
+    child.expect_exact("✗ mail.host: The mail server 127.0.0.1:")
+    answer("smtp, or outbox", "")
+    answer("Mail server", "")
+    answer("Its port", str(mail_server.port))
+    answer("none, starttls or tls", "")
+    answer("User name there", "")
+    answer("What mails are from", "")
+    child.expect_exact("A new instance key is made.")
+    answer("Write this?", "y")
+    answer("Its short name", "no good!")
+    answer("Its name", "Genomics")
+    answer("Whom its researchers ask", "dna@example.org")
+    answer("User name; empty: none now", "")
+    child.expect_exact("✗")
+    answer("Its short name", "genomics")
+    answer("Its name", "")
+    answer("Whom its researchers ask", "")
+    child.expect_exact("✓ made the unit genomics")
+    child.expect_exact("What to do next")
+    child.expect(pexpect.EOF)
+    child.close()
+    log.close()
+    assert child.exitstatus == 0, child.before
+    written = load(bare.config, {})
+    assert written.instance.facility == "Terminal Core"
+    assert written.listen.trusted_proxies == ("127.0.0.1/32",)
+    assert written.mail.port == mail_server.port
+
+
+def test_who_leaves_at_a_question_has_changed_nothing(bare: Bare) -> None:
+    child = pexpect.spawn(
+        sys.executable,
+        bare.words()[1:],
+        cwd=str(REPOSITORY),
+        env=environment() | {"TERM": "dumb"},
+        timeout=PATIENCE_S,
+        encoding="utf-8",
+    )
+    child.expect_exact("call this service")
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus not in {0, None}
+    assert "Traceback" not in str(child.before)
+    assert not bare.directory.exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root sets up for another user")
+def test_set_up_by_root_the_daemons_user_reads_and_does_not_own_what_is_secret(bare: Bare) -> None:
+    refused = bare.set_up("--user", "nobody", "--dry-run")
+    assert refused.code == 0, refused.err
