@@ -97,7 +97,7 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")]
 
 @app.command()
 def show(ctx: typer.Context, as_json: AsJson = False, as_tsv: AsTsv = False) -> None:
-    """Show which store is used, with which key, and whether it answers. To change that: the section store of the configuration.
+    """Show the store, the key that is used, and whether it answers. To change that: section store of the configuration.
 
     Example: ddsctl store show
     """
