@@ -242,7 +242,7 @@ def _reload(what: _Reloadable) -> None:
     except ConfigurationError as wrong:
         _log.error("daemon.reload_refused", why=wrong.message)
         return
-    _log.info("daemon.reloaded", level=wanted.log.level.value)
+    _log.info("daemon.reloaded", log_level=wanted.log.level.value)
     log.configure(wanted.log.level, what.settings.log.format)
     if waiting := [key for key in changed(what.settings, wanted) if key != "log.level"]:
         _log.warning("daemon.restart_needed", settings=waiting)

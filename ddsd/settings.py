@@ -115,6 +115,24 @@ def _service_address(value: str) -> str:
     return value
 
 
+def is_loopback(host: str) -> bool:
+    """Say whether a host of an address is this machine itself."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _guarded_address(value: str) -> str:
+    """Accept an address over which secrets are told: with TLS, or without leaving this machine."""
+    parts = urlsplit(_service_address(value))
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError(
+            f"{value}: the secrets of new keys are told over it; use https://, or http:// on this machine"
+        )
+    return value
+
+
 def _mail_address(value: str) -> str:
     if value and "@" not in parseaddr(value)[1]:
         raise ValueError(f"{value} is no mail address")
@@ -149,6 +167,7 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 ReminderDays = Annotated[int, Field(ge=1, le=90)]
 MaybePath = Annotated[Path | None, BeforeValidator(_empty_is_none)]
 Url = Annotated[str, AfterValidator(_service_address)]
+GuardedUrl = Annotated[str, AfterValidator(_guarded_address)]
 RequiredUrl = Annotated[str, Field(min_length=1), AfterValidator(_service_address)]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
 IpAddress = Annotated[str, AfterValidator(_ip_address)]
@@ -224,7 +243,7 @@ class Store(_Section):
     public_endpoint: Url = ""
     region: Annotated[str, Field(min_length=1)] = "us-east-1"
     ca_file: MaybePath = None
-    iam_endpoint: Url = ""
+    iam_endpoint: GuardedUrl = ""
     access_key: str = ""
     secret_key_file: MaybePath = None
     directory: MaybePath = None

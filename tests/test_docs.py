@@ -21,6 +21,7 @@ from ddsctl.app import app as ddsctl
 from ddsd.__main__ import app as ddsd
 from ddsd.demo.run import demo_command
 from ddsd.settings import ENVIRONMENT_PREFIX, Settings
+from ddsd.setup.run import setup_command
 
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -112,12 +113,13 @@ def _mistake(group: object, words: Sequence[str]) -> str:
 
 
 def _ddsd() -> TyperGroup:
-    """Return the tree of ddsd; `demo` hands its words on to an application of its own."""
+    """Return the tree of ddsd; `demo` and `setup` hand their words on to applications of their own."""
     tree = typer.main.get_command(ddsd)
-    demo = typer.Typer()
-    demo.command()(demo_command)
     assert isinstance(tree, TyperGroup)
-    tree.commands["demo"] = typer.main.get_command(demo)
+    for name, does in (("demo", demo_command), ("setup", setup_command)):
+        alone = typer.Typer()
+        alone.command()(does)
+        tree.commands[name] = typer.main.get_command(alone)
     return tree
 
 

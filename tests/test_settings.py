@@ -121,6 +121,12 @@ def test_an_empty_path_means_none() -> None:
         ('[store]\nkind = "s3"\n', {}, "store: access_key: must be set with kind"),
         ('[store]\nkind = "tape"\n', {}, "store.kind: "),
         ('[store]\nendpoint = "http://a:9000"\n', {}, "only used with kind"),
+        ('[store]\niam_endpoint = "http://[::1]:7"\n', {}, "iam_endpoint: only used with kind"),
+        (
+            '[store]\niam_endpoint = "http://a:7075"\n',
+            {},
+            "iam_endpoint: http://a:7075: the secrets",
+        ),
         ('[mail]\nkind = "smtp"\n', {}, "mail: sender: must be set with kind"),
         ('[mail]\nkind = "smtp"\nhost = ""\nsender = "a@b"\n', {}, "mail: host: must be set"),
         ('[database]\nurl = "mysql://a/b"\n', {}, "database: url: use sqlite:///"),

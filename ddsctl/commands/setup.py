@@ -19,4 +19,4 @@ def setup(ctx: typer.Context) -> None:
     Example: ddsctl setup --config /etc/ddsd/ddsd.toml
     """
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "ddsd", "setup", *ctx.args])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "ddsd", "setup", *ctx.args])  # noqa: S606

@@ -19,16 +19,20 @@ from ddsd.files import stores
 from ddsd.files.stores import Place
 from ddsd.files.tables import StoreKey, StoreKeyUse
 from ddsd.jobs import queue
+from ddsd.jobs.queue import GiveUp
 from ddsd.projects import gate
 from ddsd.projects.status import FINAL, Status
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
 from ddsd.storage.port import May, ScopedKey
+from ddsd.units.tables import StoreState, UnitStore
 from ddsd.work import Services, Work, reading, transaction
 
 REVOKE_STORE_KEY: Final = "revoke_store_key"
 _SIGNED_FOR_AT_LEAST: Final = timedelta(seconds=1)
 _SIGNED_FOR_AT_MOST: Final = timedelta(days=7)
+_REPLACED_KEPT: Final = timedelta(days=30)
+"""As long as the longest upload key may last: a job that withdraws one may be waiting."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +92,27 @@ async def revoke_store_key(services: Services, subject: str) -> None:
     """Make a key worthless at its store (a job; doing it twice is fine).
 
     ``subject`` is the key's id and, where a unit's account made it, that account's number.
+
+    Raises:
+        GiveUp: the account was replaced, and the store does not take it any more.
+        StoreUnavailable, StoreRefused: the store is away, or says no.
     """
     access_key, _, number = subject.partition(" ")
     place = await stores.numbered(services, int(number) if number else None)
-    if place is not None:
-        await place.store.revoke_key(access_key)
+    try:
+        if place is not None:
+            await place.store.revoke_key(access_key)
+    except StoreRefused as no:
+        if place is None or not place.replaced:
+            raise
+        await _forget_key(services, access_key)
+        raise GiveUp(
+            f"{no.message} Remove the key {access_key} at the store, or the account that made it: {place.identity}"
+        ) from no
+    await _forget_key(services, access_key)
+
+
+async def _forget_key(services: Services, access_key: str) -> None:
     async with transaction(services, System()) as work:
         await work.session.execute(
             delete(StoreKey).where(StoreKey.columns().access_key == access_key)
@@ -277,10 +297,17 @@ def _subject(access_key: str, store_id: int | None) -> str:
 
 
 async def forget_expired(work: Work) -> None:
-    """Forget keys that the store no longer takes."""
-    table = StoreKey.columns()
+    """Forget keys that the store no longer takes, and replaced accounts that have nothing left to withdraw."""
+    table, accounts = StoreKey.columns(), UnitStore.columns()
     await work.session.execute(
         delete(StoreKey).where(table.expires_at.is_not(None), table.expires_at < work.now)
+    )
+    await work.session.execute(
+        delete(UnitStore).where(
+            accounts.state == StoreState.REPLACED,
+            accounts.changed_at < work.now - _REPLACED_KEPT,
+            accounts.id.not_in(select(table.store_id).where(table.store_id.is_not(None))),
+        )
     )
 
 

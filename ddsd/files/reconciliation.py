@@ -10,7 +10,15 @@ Nothing is removed here: see :mod:`ddsd.files.lost`. Made anew is the bucket of 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +29,14 @@ from sqlalchemy import ColumnElement, delete, func, or_, select
 from ddsd.access import Action, System, require
 from ddsd.audit import trail
 from ddsd.db.statements import insert_into
-from ddsd.errors import Busy, NotFound, StoreObjectMissing, StoreRefused
+from ddsd.errors import (
+    Busy,
+    DdsError,
+    NotFound,
+    StoreObjectMissing,
+    StoreRefused,
+    StoreUnavailable,
+)
 from ddsd.files import removal, stores
 from ddsd.files.tables import Finding, FindingKind, StoredFile
 from ddsd.jobs import progress, queue
@@ -123,19 +138,20 @@ async def compare_store(services: Services, subject: str) -> None:
     Findings that were not seen again are forgotten. Interrupted, it begins anew.
 
     Raises:
-        StoreUnavailable: the store is away; the findings stay as they were.
+        StoreUnavailable, StoreRefused: a store is away, or says no; the findings there stay as they were.
     """
     began = services.clock.now()
     # Before the projects are read: a bucket that is listed has its project's row by then.
     buckets = await _buckets(services)
     wanted = await _with_data(services, subject)
-    for done, project in enumerate(wanted):
-        await progress.report(services, COMPARE_STORE, subject, done=done, total=len(wanted))
+
+    async def look(project: Project) -> None:
         await compare_project(services, project, began)
+
+    await _each(services, COMPARE_STORE, subject, wanted, look)
     if subject == EVERYTHING:
         await _find_buckets_of_nobody(services, buckets, began)
         await _forget_unseen(services, began)
-    await progress.report(services, COMPARE_STORE, subject, done=len(wanted), total=len(wanted))
 
 
 async def compare_project(services: Services, project: Project, began: datetime) -> None:
@@ -166,16 +182,17 @@ async def abort_stale_uploads(services: Services, _subject: str) -> None:
         StoreUnavailable: the store is away; another run goes on.
     """
     before = services.clock.now() - STALE_AFTER
-    wanted = await _with_data(services, EVERYTHING)
-    for done, project in enumerate(wanted):
-        total = len(wanted)
-        await progress.report(services, ABORT_STALE_UPLOADS, EVERYTHING, done=done + 1, total=total)
+
+    async def look(project: Project) -> None:
         aborted, store = 0, await stores.of(services, project)
         while count := await removal.abort_uploads(store, project.bucket, before):
             aborted += count
         if aborted:
             async with transaction(services, System()) as work:
                 trail.record(work, "store.abort_uploads", project.public_id, uploads=aborted)
+
+    wanted = await _with_data(services, EVERYTHING)
+    await _each(services, ABORT_STALE_UPLOADS, EVERYTHING, wanted, look)
 
 
 def has_data() -> ColumnElement[bool]:
@@ -223,11 +240,37 @@ async def confirmed(
     return still
 
 
+async def _each(
+    services: Services,
+    kind: str,
+    subject: str,
+    projects: Sequence[Project],
+    look: Callable[[Project], Awaitable[None]],
+) -> None:
+    """Look at every project; one whose store is away, or says no, does not keep those at other stores from it.
+
+    Raises:
+        StoreUnavailable, StoreRefused: what the first of these said, when all others were looked at.
+    """
+    total, away = len(projects), dict[int | None, DdsError]()
+    for done, project in enumerate(projects):
+        await progress.report(services, kind, subject, done=done, total=total)
+        if project.store_id in away:
+            continue
+        try:
+            await look(project)
+        except (StoreUnavailable, StoreRefused) as wrong:
+            away[project.store_id] = wrong
+    if away:
+        raise next(iter(away.values()))
+    await progress.report(services, kind, subject, done=total, total=total)
+
+
 async def _buckets(services: Services) -> Sequence[str]:
-    """Return the buckets of all stores; none where our key may not list them."""
+    """Return the buckets of all stores; none of those that are away, or where our key may not list them."""
     found: set[str] = set()
     async for place in stores.in_use(services):
-        with suppress(StoreRefused):
+        with suppress(StoreRefused, StoreUnavailable):
             found.update(await place.store.list_buckets())
     return sorted(found)
 

@@ -25,13 +25,15 @@ class Place:
     """A store, and whose keys are used there.
 
     ``store_id`` is the unit's account, ``None`` the configured one. ``identity`` names the account: keys that another
-    one made are not used. ``operators_keys`` are ids of keys that this service did not make.
+    one made are not used. ``operators_keys`` are ids of keys that this service did not make. ``replaced``: the unit has
+    another account now.
     """
 
     store_id: int | None
     identity: str
     store: ObjectStore
     operators_keys: frozenset[str]
+    replaced: bool = False
 
 
 async def of(services: Services, project: Project) -> ObjectStore:
@@ -69,7 +71,8 @@ async def at(services: Services, row: UnitStore | None) -> Place:
     if account.read_only is not None:
         keys.add(account.read_only.access_key)
     store = await services.stores.of(row.id, account)
-    return Place(row.id, account.identity, store, frozenset(keys))
+    replaced = row.state is StoreState.REPLACED
+    return Place(row.id, account.identity, store, frozenset(keys), replaced)
 
 
 def configured(services: Services) -> Place:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import update
@@ -21,7 +21,7 @@ class Progress:
 
     done: int = 0
     total: int = 0
-    asked_at: datetime | None = None
+    asked_at: datetime | None = field(default=None, compare=False)
 
 
 async def report(services: Services, kind: str, subject: str, *, done: int, total: int) -> None:

@@ -32,11 +32,13 @@ class Draft:
     """Answers over a configuration.
 
     ``file`` need not exist yet. ``scratch``: an empty directory of this user's alone, for typed secrets until they
-    have a place. ``texts``: answers by dotted key, as an environment variable would have them.
+    have a place. ``texts``: answers by dotted key, as an environment variable would have them. ``credstore``: where
+    systemd takes credentials from; ``None``: secrets are files beside the configuration, which names them.
     """
 
     file: Path
     scratch: Path
+    credstore: Path | None = None
     texts: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, SecretText] = field(default_factory=dict)
 
@@ -59,7 +61,8 @@ class Draft:
         Raises:
             ConfigurationError: answers do not fit; each line names a key.
         """
-        return self._with({key: str(self.place_of(key)) for key in self._own_files()})
+        own = () if self.credstore else (KEY_FILE, *self.secrets)
+        return self._with({key: str(self.place_of(key)) for key in own})
 
     def trying(self) -> Settings:
         """Return the same to be tried at once: what has no place yet is in the scratch directory, and nothing is made.
@@ -68,15 +71,16 @@ class Draft:
             ConfigurationError: as :meth:`settings`.
         """
         there = {"instance.state_dir": str(self.scratch)}
-        for key in self._own_files():
-            file = self.scratch / CREDENTIALS[key]
+        for key, name in CREDENTIALS.items():
             if key in self.secrets:
-                write_secret(file, self.secrets[key])
+                write_secret(self.scratch / name, self.secrets[key])
+                there[key] = str(self.scratch / name)
             elif self.place_of(key).exists():
-                file = self.place_of(key)
-            elif not file.exists():
-                new_instance_key(file)
-            there[key] = str(file)
+                there[key] = str(self.place_of(key))
+        if KEY_FILE not in there:
+            there[KEY_FILE] = str(self.scratch / CREDENTIALS[KEY_FILE])
+            if not Path(there[KEY_FILE]).exists():
+                new_instance_key(Path(there[KEY_FILE]))
         return self._with(there)
 
     def text(self, key: str) -> str:
@@ -84,8 +88,12 @@ class Draft:
         return self.texts[key] if key in self.texts else _typed(self.before(), key)
 
     def place_of(self, key: str) -> Path:
-        """Return where the secret of a ``*_file`` key is, or will be: beside the configuration."""
-        return Path(self.text(key) or self.file.parent / _FILE_NAMES.get(key, CREDENTIALS[key]))
+        """Return where the secret of a ``*_file`` key is, or will be."""
+        if named := self.text(key):
+            return Path(named)
+        if self.credstore:
+            return self.credstore / f"ddsd.{CREDENTIALS[key]}"
+        return self.file.parent / _FILE_NAMES.get(key, CREDENTIALS[key])
 
     def changes(self) -> list[str]:
         """Name every key whose value will be another one, and every secret that is new."""
@@ -100,9 +108,6 @@ class Draft:
     @property
     def _base(self) -> Path:
         return reference() if self.is_new else self.file
-
-    def _own_files(self) -> list[str]:
-        return [KEY_FILE, *self.secrets]
 
     def _with(self, files: dict[str, str]) -> Settings:
         variables = {_variable(key): text for key, text in (self.texts | files).items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +21,9 @@ import tomlkit
 from ddsd import bootstrap
 from ddsd.errors import ConfigurationError
 from ddsd.keys.instance import InstanceKey
-from ddsd.settings import Settings
-from ddsd.setup.draft import KEY_FILE, Draft, reference
+from ddsd.secret import SecretText
+from ddsd.settings import CREDENTIALS, Settings
+from ddsd.setup.draft import KEY_FILE, Draft, reference, write_secret
 
 _OWN_DIRECTORY = 0o750
 
@@ -97,7 +99,7 @@ def write(draft: Draft, account: Account) -> list[Path]:
         written = [_new_key(draft, account)] if draft.needs_instance_key else []
         for key, secret in draft.secrets.items():
             place = draft.place_of(key)
-            _replace(place, secret.text() + "\n", account)
+            _replace(place, secret.text() + "\n", _reader(draft, place, account))
             written.append(place)
         text = configured(draft, settings)
         if draft.is_new or text != draft.file.read_text(encoding="utf-8"):
@@ -115,7 +117,8 @@ def configured(draft: Draft, settings: Settings) -> str:
     base = (reference() if draft.is_new else draft.file).read_text(encoding="utf-8")
     document = tomlkit.parse(base)
     values = settings.model_dump(mode="json")
-    for dotted in (*draft.texts, KEY_FILE, *draft.secrets):
+    own = () if draft.credstore else (KEY_FILE, *draft.secrets)
+    for dotted in (*draft.texts, *own):
         section, _, key = dotted.partition(".")
         value = values[section][key]
         if section not in document:
@@ -131,8 +134,31 @@ def configured(draft: Draft, settings: Settings) -> str:
 
 def _new_key(draft: Draft, account: Account) -> Path:
     place = draft.place_of(KEY_FILE)
-    _replace(place, InstanceKey.generate().to_text().text() + "\n", account, over=False)
+    reader = _reader(draft, place, account)
+    _replace(place, InstanceKey.generate().to_text().text() + "\n", reader, over=False)
     return place
+
+
+def _reader(draft: Draft, place: Path, account: Account) -> Account:
+    """Return who reads a secret: from its store systemd does, as root, and hands it to the daemon."""
+    return Account.of("") if place.parent == draft.credstore else account
+
+
+@contextmanager
+def credentials(draft: Draft, account: Account) -> Iterator[dict[str, str]]:
+    """Hand the secrets of the store to what runs as the daemon, as systemd does; yields its variable."""
+    if draft.credstore is None:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="ddsd-credentials-") as made:
+        for name in CREDENTIALS.values():
+            secret = draft.credstore / f"ddsd.{name}"
+            if secret.exists():
+                copy = Path(made) / name
+                write_secret(copy, SecretText(secret.read_text(encoding="utf-8").strip()))
+                os.chown(copy, account.uid, account.gid)
+        os.chown(made, account.uid, account.gid)
+        yield {"CREDENTIALS_DIRECTORY": made}
 
 
 def _make_directories(settings: Settings, draft: Draft, account: Account) -> None:

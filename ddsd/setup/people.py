@@ -1,4 +1,4 @@
-"""The first unit and the first super admin: made through the admin socket, as an operator does it."""
+"""The first unit, its user at the store, the first super admin: made over the admin socket, as an operator does it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ from pathlib import Path
 
 import typer
 
-from ddsctl.client import Daemon
+from ddsctl import asking
+from ddsctl.client import Daemon, path
 from ddsctl.failures import Failure
-from ddsd.contract.admin import CreateUnit, CreateUser, NewUser, Unit, User
+from ddsd.contract.admin import (
+    CreateUnit,
+    CreateUser,
+    MakeStoreUser,
+    NewUser,
+    StoreAccountSet,
+    StoreSettings,
+    Unit,
+    User,
+)
 from ddsd.contract.words import Role
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """Whom to make; ``unit`` or ``admin`` empty: nobody."""
+    """Whom to make; ``unit`` or ``admin`` empty: nobody.
+
+    ``store_admin``: an administrator's key at the store, used once to make the unit's user there; empty: no such user.
+    """
 
     unit: str = ""
     unit_name: str = ""
@@ -24,6 +37,8 @@ class Wishes:
     admin: str = ""
     admin_name: str = ""
     admin_email: str = ""
+    store_admin: str = ""
+    store_admin_secret_file: Path | None = None
 
 
 def make(socket: Path, wishes: Wishes, *, interactive: bool) -> NewUser | None:
@@ -36,7 +51,12 @@ def make(socket: Path, wishes: Wishes, *, interactive: bool) -> NewUser | None:
         if interactive:
             wishes = _asked(daemon, wishes)
         again = _ask_unit if interactive else None
-        wishes = _until_taken(wishes, lambda one: _make_unit(daemon, one), again)
+        units: list[str] = []
+        wishes = _until_taken(wishes, lambda one: units.extend(_make_unit(daemon, one)), again)
+        if units and daemon.get("/store", StoreSettings).kind == "s3":
+            wishes = _ask_store_admin(wishes) if interactive else wishes
+            again = _ask_store_admin if interactive else None
+            _until_taken(wishes, lambda one: _make_store_user(daemon, one), again)
         made: list[NewUser] = []
         again = _ask_admin if interactive else None
         _until_taken(wishes, lambda one: made.extend(_make_admin(daemon, one)), again)
@@ -77,6 +97,11 @@ def _ask_admin(wishes: Wishes) -> Wishes:
     )
 
 
+def _ask_store_admin(wishes: Wishes) -> Wishes:
+    words = "An administrator's key at the store, to give the unit a user of its own (not kept); empty: no"
+    return replace(wishes, store_admin=_prompt(words, ""), store_admin_secret_file=None)
+
+
 def _prompt(words: str, usual: str) -> str:
     return str(typer.prompt(f"  {words}", default=usual, show_default=bool(usual))).strip()
 
@@ -96,10 +121,10 @@ def _until_taken(
             return wishes
 
 
-def _make_unit(daemon: Daemon, wishes: Wishes) -> None:
+def _make_unit(daemon: Daemon, wishes: Wishes) -> list[str]:
     there = {one.public_id for one in daemon.get_list("/units", Unit)}
     if not wishes.unit or wishes.unit in there:
-        return
+        return []
     wanted = CreateUnit(
         public_id=wishes.unit,
         name=wishes.unit_name or wishes.unit,
@@ -108,6 +133,19 @@ def _make_unit(daemon: Daemon, wishes: Wishes) -> None:
     )
     daemon.post("/units", wanted, Unit)
     typer.echo(f"✓ made the unit {wishes.unit}")
+    return [wishes.unit]
+
+
+def _make_store_user(daemon: Daemon, wishes: Wishes) -> None:
+    if not wishes.store_admin:
+        return
+    what = f"  Secret of {wishes.store_admin} (not shown)"
+    secret = asking.secret(what, wishes.store_admin_secret_file, "--store-admin-secret-file")
+    wanted = MakeStoreUser(admin_access_key=wishes.store_admin, admin_secret_key=secret)
+    done = daemon.post(path("units", wishes.unit, "store", "user"), wanted, StoreAccountSet)
+    for warning in done.warnings:
+        typer.secho(f"  {warning}", fg="yellow")
+    typer.echo(f"✓ made the user {done.access_key} at the store, for this unit's buckets alone")
 
 
 def _make_admin(daemon: Daemon, wishes: Wishes) -> list[NewUser]:

@@ -14,12 +14,13 @@ from ddsctl.failures import Failure
 from ddsd.contract.admin import NewUser
 from ddsd.settings import DEFAULT_PATH, Settings
 from ddsd.setup import files, people, questions, service
-from ddsd.setup.draft import Draft, known_keys
+from ddsd.setup.draft import KEY_FILE, Draft, known_keys
 from ddsd.setup.files import Account
 from ddsd.setup.people import Wishes
 from ddsd.setup.service import Runs, ServiceFailed
 
 _FAILED = 1
+_CREDSTORE = Path("/etc/credstore")
 
 
 def setup_command(
@@ -41,6 +42,15 @@ def setup_command(
     admin: Annotated[str, typer.Option(help="The first super admin's user name.")] = "",
     admin_name: Annotated[str, typer.Option(help="The first super admin's name.")] = "",
     admin_email: Annotated[str, typer.Option(help="The first super admin's mail address.")] = "",
+    store_admin_key: Annotated[
+        str,
+        typer.Option(
+            help="An administrator's key at an S3 store, used once to give the new unit a user of its own there."
+        ),
+    ] = "",
+    store_admin_secret_file: Annotated[
+        Path | None, typer.Option(help="The file with its secret.", show_default=False)
+    ] = None,
     user: Annotated[
         str,
         typer.Option(
@@ -48,6 +58,15 @@ def setup_command(
             show_default=False,
         ),
     ] = "",
+    credstore: Annotated[
+        Path | None,
+        typer.Option(
+            help="Put secrets into this directory, as systemd's credentials ddsd.NAME. If not given: /etc/credstore"
+            " where the package's service is; else they are files beside the configuration.",
+            show_default=False,
+            metavar="DIRECTORY",
+        ),
+    ] = None,
     non_interactive: Annotated[
         bool, typer.Option("--non-interactive", help="Ask nothing; what is wrong ends it.")
     ] = False,
@@ -70,9 +89,11 @@ def setup_command(
         _give_up(
             "there is nobody to ask: say --non-interactive, and give the answers with --set", 2
         )
-    wishes = Wishes(unit, unit_name, unit_contact, admin, admin_name, admin_email)
+    administrator = (store_admin_key, store_admin_secret_file)
+    wishes = Wishes(unit, unit_name, unit_contact, admin, admin_name, admin_email, *administrator)
     with tempfile.TemporaryDirectory(prefix="ddsd-setup-") as scratch:
-        draft = Draft(config.absolute(), Path(scratch), _parsed(values or []))
+        store = credstore or (_CREDSTORE if service.has_systemd() else None)
+        draft = Draft(config.absolute(), Path(scratch), store, _parsed(values or []))
         try:
             account = Account.of(user or ("ddsd" if os.getuid() == 0 else ""))
             draft.before()
@@ -99,14 +120,17 @@ def _set_up(
     named = ["--config", str(draft.file)]
     for written in files.write(draft, account):
         typer.echo(f"✓ wrote {written}")
-    service.as_daemon(account, "check-config", *named)
-    typer.echo(f"✓ the database: {service.as_daemon(account, 'migrate', *named)}")
-    if trial:
-        typer.echo("… delivering a test file to ourselves and back")
-        typer.echo(f"✓ {service.as_daemon(account, 'setup-trial', *named)}")
-    socket = settings.listen.admin_socket
-    with service.serving(draft.file, socket, account) as runs:
-        made = people.make(socket, wishes, interactive=interactive)
+    with files.credentials(draft, account) as variables:
+        if not account.is_us:  # else that was tried before
+            service.as_daemon(account, variables, "check-config", *named)
+        migrated = service.as_daemon(account, variables, "migrate", *named)
+        typer.echo(f"✓ the database: {migrated}")
+        if trial:
+            typer.echo("… delivering a test file to ourselves and back")
+            typer.echo(f"✓ {service.as_daemon(account, variables, 'setup-trial', *named)}")
+        socket = settings.listen.admin_socket
+        with service.serving(draft.file, socket, account, variables) as runs:
+            made = people.make(socket, wishes, interactive=interactive)
     _say_what_next(settings, runs, made, draft, account)
 
 
@@ -143,7 +167,7 @@ def _say_what_next(
         steps.append(
             f"give {made.username} this link (once, for {made.link_hours} hours): {made.link}"
         )
-    key = settings.instance.key_file
+    key = draft.place_of(KEY_FILE)
     steps += [
         f"keep a copy of {key} in a safe place, apart from the backups: without it they are of little use",
         f"look from outside: {settings.instance.public_url}/status",

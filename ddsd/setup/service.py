@@ -5,12 +5,13 @@ Invariant: what acts as the daemon runs as its user, so that what that user may 
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,12 @@ from ddsd.setup.files import Account
 
 UNIT: Final = "ddsd.service"
 _READY_S: Final = 60.0
+_DDSD: Final = (
+    sys.executable,
+    "-P",
+    "-m",
+    "ddsd",
+)  # -P: nothing is imported from where we happen to be
 
 
 class Runs(StrEnum):
@@ -35,17 +42,19 @@ class ServiceFailed(Exception):
     """A part of the daemon's own program failed; the message is what it said."""
 
 
-def as_daemon(account: Account, *words: str) -> str:
-    """Run ``ddsd WORDS`` as the daemon's user; return what it printed.
+def as_daemon(account: Account, variables: Mapping[str, str], *words: str) -> str:
+    """Run ``ddsd WORDS`` as the daemon's user, with these variables, too; return what it printed.
 
     Raises:
         ServiceFailed: it exited with another status than 0.
     """
     ended = subprocess.run(
-        [sys.executable, "-m", "ddsd", *words],
+        [*_DDSD, *words],
         check=False,
         capture_output=True,
         text=True,
+        env=os.environ | variables,
+        cwd="/",
         user=account.other_uid,
         group=account.other_gid,
         extra_groups=account.other_groups,
@@ -58,25 +67,31 @@ def as_daemon(account: Account, *words: str) -> str:
 
 
 @contextmanager
-def serving(config: Path, socket: Path, account: Account) -> Iterator[Runs]:
+def serving(
+    config: Path, socket: Path, account: Account, variables: Mapping[str, str]
+) -> Iterator[Runs]:
     """Have a daemon on ``socket`` while the block runs; yields whether one will be there afterwards.
 
     Raises:
         ServiceFailed: it does not start.
     """
-    if _has_systemd():
+    if has_systemd():
         _systemctl("enable", "--quiet", UNIT)
         _systemctl("restart", UNIT)
         yield Runs.BY_SYSTEMD
     elif answers(socket):
         yield Runs.ALREADY
     else:
-        with tempfile.TemporaryFile("w+") as log, _started(config, account, log) as process:
+        with (
+            tempfile.TemporaryFile("w+") as log,
+            _started(config, account, variables, log) as process,
+        ):
             _wait_until_answered(socket, process, log)
             yield Runs.NOT
 
 
-def _has_systemd() -> bool:
+def has_systemd() -> bool:
+    """Say whether systemd runs here and knows the daemon's unit."""
     if shutil.which("systemctl") is None or not Path("/run/systemd/system").is_dir():
         return False
     known = subprocess.run(["systemctl", "cat", UNIT], check=False, capture_output=True)
@@ -90,11 +105,15 @@ def _systemctl(*words: str) -> None:
 
 
 @contextmanager
-def _started(config: Path, account: Account, log: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _started(
+    config: Path, account: Account, variables: Mapping[str, str], log: IO[str]
+) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "ddsd", "serve", "--config", str(config)],
+        [*_DDSD, "serve", "--config", str(config)],
         stdout=log,
         stderr=log,
+        env=os.environ | variables,
+        cwd="/",
         user=account.other_uid,
         group=account.other_gid,
         extra_groups=account.other_groups,

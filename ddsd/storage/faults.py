@@ -34,7 +34,9 @@ _REMEDIES: Final = {
     "AuthorizationHeaderMalformed": _REGION,
     "InvalidRegion": _REGION,
     "RequestTimeTooSkewed": "Let NTP set the clocks of this machine and of the store's.",
-    "AccessDenied": "Allow it to the key of the store: ddsctl store policy UNIT prints what a unit's key needs.",
+    # To a HEAD, which has no body, a wrong key is answered in the same way.
+    "AccessDenied": "Either the key is wrong (store.access_key and its secret; ddsctl store show tells), or it may not "
+    "do this: ddsctl store policy UNIT prints what a unit's key needs.",
 }
 _NO_STORE: Final = (
     "This does not look like an object store (store.endpoint): give the address of its S3 API, not of its console "
@@ -69,6 +71,16 @@ def silence(endpoint: str, error: Exception) -> StoreUnavailable:
     """Say why no answer came from ``endpoint`` (urllib3's errors, and the system's)."""
     reason = _root(error)
     match reason:
+        case urllib3.exceptions.ResponseError() if "redirects" in str(reason):
+            why = "it sends us elsewhere"
+            remedy = (
+                "Set store.endpoint to the address of its S3 API itself, with http:// or https://."
+            )
+        case urllib3.exceptions.ResponseError():
+            return StoreUnavailable(
+                f"The object store at {endpoint} cannot serve now: {reason}. If it was just started, try again in a "
+                "moment; otherwise see its own log."
+            )
         case ssl.SSLCertVerificationError():
             why = f"its certificate is not trusted ({reason.verify_message})"
             remedy = "Name the CA that signed it in store.ca_file, or correct the host in store.endpoint."

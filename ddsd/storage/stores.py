@@ -18,6 +18,7 @@ _ON_BUCKETS = (
     "s3:DeleteBucket",
     "s3:ListBucket",
     "s3:GetBucketLocation",
+    "s3:GetBucketVersioning",
     "s3:ListBucketMultipartUploads",
 )
 _ON_OBJECTS = (

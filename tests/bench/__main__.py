@@ -1,6 +1,7 @@
 """``python -m tests.bench [--quick] [--only sqlite]``: measure, print a table and JSON, beside the original.
 
-``--only year [--scale 0.1]`` measures a facility's year instead.
+``--only year [--scale 0.1]`` measures a facility's year instead; ``--only stores``, deliveries with the stock client on
+each store.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sqlalchemy import text
 
 from ddsd.keys.instance import InstanceKey
 from ddsd.work import Services
-from tests.bench import filling, people, year
+from tests.bench import filling, people, stores, year
 from tests.bench.client import Answer, Client, median_ms, per_second
 from tests.bench.server import KEY_FILE, make_services
 from tests.builders import SettableClock
@@ -299,6 +300,12 @@ def measure_year(kind: str, scale: float) -> dict[str, float]:
         return asyncio.run(year.measure(url, scale))
 
 
+def measure_store(kind: str, scale: float) -> dict[str, float]:
+    """Measure deliveries on one store."""
+    with tempfile.TemporaryDirectory(prefix="ddsd-bench-") as made:
+        return stores.measure(kind, Path(made), scale)
+
+
 def show(results: dict[str, dict[str, float]]) -> None:
     """Print the figures; ``x`` says how many times better than the original."""
     table = Table(title="ddsd, beside dds_web 2.14.3")
@@ -334,10 +341,10 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true", help="fewer runs, at most 10k files")
     arguments.add_argument(
         "--only",
-        choices=[*KINDS, "year"],
+        choices=[*KINDS, "year", "stores"],
         action="append",
         default=[],
-        help="only this database, or a facility's year",
+        help="only this database, or a facility's year, or deliveries on each store",
     )
     arguments.add_argument("--scale", type=float, default=1.0, help="how much of a year's data")
     arguments.add_argument(
@@ -346,7 +353,9 @@ def main() -> None:
     chosen = arguments.parse_args()
     tempfile.tempdir = chosen.directory  # the tests' own is in memory
     kinds = [kind for kind in KINDS if kind in chosen.only] or KINDS
-    if "year" in chosen.only:
+    if "stores" in chosen.only:
+        show({kind: measure_store(kind, chosen.scale) for kind in stores.STORES})
+    elif "year" in chosen.only:
         show({kind: measure_year(kind, chosen.scale) for kind in kinds})
     else:
         show({kind: measure(kind, quick=chosen.quick) for kind in kinds})

@@ -11,12 +11,15 @@ from minio.commonconfig import ENABLED
 from minio.versioningconfig import VersioningConfig
 
 from ddsd.clock import SystemClock
+from ddsd.projects.projects import bucket_name
 from ddsd.secret import SecretText
 from ddsd.storage.check import bench as benches
 from ddsd.storage.check.catalogue import CHECKS
 from ddsd.storage.check.outcome import Outcome, Verdict, perform
-from ddsd.storage.minio import S3Store
-from ddsd.storage.port import May, ScopedKey
+from ddsd.storage.minio import S3Store, make_user
+from ddsd.storage.port import May, ScopedKey, new_secret_key
+from ddsd.storage.stores import StoreAccount, StoreAddress, StoreUser, policy_of_unit
+from ddsd.units.units import bucket_pattern
 from tests.contracts.stores import SCRATCH, a_bench, minio_store
 from tests.parts.minio_server import MinioServer
 from tests.parts.ports import free_port
@@ -114,6 +117,21 @@ async def test_store_that_nobody_runs_fails_within_seconds() -> None:
     assert "does not answer" in seen.seen
 
 
+async def test_address_for_clients_where_nobody_listens_is_told_by_its_setting(
+    running_minio: MinioServer,
+) -> None:
+    for name in ("links", "parts"):
+        store = S3Store(
+            endpoint=running_minio.endpoint,
+            public_endpoint=f"http://127.0.0.1:{free_port()}",
+            access_key=running_minio.access_key,
+            secret_key=running_minio.secret_key,
+        )
+        seen = await outcome(store, name)
+        assert seen.verdict is Verdict.FAILED
+        assert "store.public_endpoint" in seen.seen
+
+
 @pytest.mark.parametrize(
     ("seconds", "verdict"),
     [(0, Verdict.PASSED), (120, Verdict.WARNING), (1000, Verdict.FAILED)],
@@ -123,6 +141,28 @@ async def test_clocks_that_differ_are_told(
 ) -> None:
     seen = await outcome(minio_store(running_minio), "clock", Ahead(seconds))
     assert seen.verdict is verdict
+
+
+async def test_account_bounded_by_a_units_policy_passes(running_minio: MinioServer) -> None:
+    pattern, user = bucket_pattern("unit1"), StoreUser("ddsd-unit1", new_secret_key(), {})
+    user = dataclasses.replace(user, policy=policy_of_unit(pattern))
+    address = StoreAddress(running_minio.endpoint, running_minio.endpoint, "us-east-1")
+    await make_user(StoreAccount(address, running_minio.access_key, running_minio.secret_key), user)
+    unit = S3Store(
+        endpoint=running_minio.endpoint,
+        access_key=user.name,
+        secret_key=user.secret_key,
+        buckets=pattern,
+    )
+    await unit.start()
+    clock = SystemClock()
+    async with benches.opened(
+        unit, clock=clock, new_name=lambda: bucket_name("unit100000", clock.now())
+    ) as bench:
+        names = ("buckets", "missing", "open-uploads", "upload-keys", "download-keys", "versions")
+        seen = [await perform(BY_NAME[name], bench) for name in names]
+    await unit.stop()
+    assert [(one.verdict, one.seen) for one in seen if one.verdict is not Verdict.PASSED] == []
 
 
 async def test_plain_http_beyond_this_machine_fails(running_minio: MinioServer) -> None:

@@ -5,7 +5,10 @@ What clients see of a store over HTTP is in ``test_checks.py``: the same functio
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import io
+import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -121,6 +124,37 @@ async def test_object_of_no_bytes_is_an_object(store: ObjectStore, bucket: str) 
     assert found is not None
     assert found.size_bytes == 0
     assert await store.get(bucket, "empty") == b""
+
+
+@pytest.mark.parametrize("size_bytes", [0, 7, 11 * 1024 * 1024])
+async def test_object_of_any_size_is_stored_and_read_as_it_comes(
+    store: ObjectStore, bucket: str, size_bytes: int
+) -> None:
+    content = random.Random(1).randbytes(size_bytes)
+    await store.put_from(bucket, "a", io.BytesIO(content), size_bytes)
+    reader = await store.reader(bucket, "a")
+    try:
+        pieces = [
+            await asyncio.to_thread(reader.read, 100_000),
+            await asyncio.to_thread(reader.read),
+        ]
+    finally:
+        reader.close()
+    assert reader.size_bytes == size_bytes
+    assert b"".join(pieces) == content
+
+
+async def test_object_whose_source_ends_early_is_not_stored(
+    store: ObjectStore, bucket: str
+) -> None:
+    with pytest.raises(StoreUnavailable):
+        await store.put_from(bucket, "a", io.BytesIO(b"short"), 7)
+    assert await keys_in(store, bucket) == []
+
+
+async def test_missing_object_cannot_be_read(store: ObjectStore, bucket: str) -> None:
+    with pytest.raises(StoreObjectMissing):
+        await store.reader(bucket, "nothing")
 
 
 async def test_etag_is_the_md5_or_not_told(store: ObjectStore, bucket: str) -> None:

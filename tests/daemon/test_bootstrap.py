@@ -14,6 +14,7 @@ from ddsd.mail.smtp import SmtpTransport
 from ddsd.secret import SecretText
 from ddsd.settings import Instance, MailKind, MailSection, Security, Settings, Store, StoreKind
 from ddsd.storage.embedded import EmbeddedStore
+from ddsd.storage.iam import IamStore
 from ddsd.storage.minio import S3Store
 
 
@@ -60,6 +61,35 @@ async def test_servers_that_are_configured_are_used(tmp_path: Path) -> None:
     assert services.store.public_endpoint == "https://s3.example.org"
     assert isinstance(services.post, SmtpTransport)
     assert services.deriver.cost.memory_kib == 8192
+
+
+async def test_store_with_an_iam_service_makes_its_keys_there(tmp_path: Path) -> None:
+    services = bootstrap.build(
+        Settings(
+            instance=Instance(demo=True, state_dir=tmp_path),
+            store=Store(
+                kind=StoreKind.S3,
+                endpoint="http://127.0.0.1:9",
+                iam_endpoint="http://127.0.0.1:10",
+                access_key="key",
+                secret_key_file=secret(tmp_path, "s3", "s3-secret"),
+            ),
+        )
+    )
+    assert isinstance(services.store, IamStore)
+    services.deriver.close()
+    await services.database.close()
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_file_of_a_ca_that_is_none_is_refused(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    settings = Settings(instance=Instance(demo=True, state_dir=tmp_path), store=Store(ca_file=file))
+    for look in (bootstrap.check, bootstrap.build):
+        with pytest.raises(ConfigurationError, match=r"store\.ca_file: .*ca\.pem"):
+            look(settings)
 
 
 async def test_a_replacement_is_used_as_it_is(tmp_path: Path) -> None:

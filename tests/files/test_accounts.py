@@ -15,6 +15,8 @@ import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 from minio import Minio
+from minio.credentials.providers import StaticProvider
+from minio.minioadmin import MinioAdmin
 from sqlalchemy import select
 
 from ddsd import bootstrap
@@ -24,6 +26,8 @@ from ddsd.clock import Clock, SystemClock
 from ddsd.errors import Conflict, InvalidFields, StoreRefused
 from ddsd.files import accounts, grants, stores
 from ddsd.files.accounts import Credentials
+from ddsd.files.tables import StoreKey
+from ddsd.jobs.queue import GiveUp
 from ddsd.jobs.tables import Job
 from ddsd.projects.projects import bucket_name
 from ddsd.projects.tables import Project
@@ -340,3 +344,46 @@ async def test_the_policy_is_what_the_administrator_would_give(services: Service
     assert plan.user == f"ddsd-{unit.internal_ref}"
     assert bucket_pattern(unit.internal_ref) in json.dumps(plan.policy)
     assert "*" not in json.dumps(plan.policy).replace("/*", "")
+
+
+@on_one_database
+async def test_a_key_of_an_account_that_is_gone_is_left_to_the_operator(
+    services: Services, running_minio: MinioServer
+) -> None:
+    services = at_minio(services, running_minio)
+    unit, project = await a_unit_with_project(services)
+    administrator = Credentials(running_minio.access_key, running_minio.secret_key)
+    await accounts.make_user(services, OPERATOR, unit.public_id, administrator, dry_run=False)
+    await grants.grant_upload(services, System(), project)
+    await accounts.set_credentials(services, OPERATOR, unit.public_id, administrator, dry_run=False)
+    (before, _) = await rows(services)
+    admin = MinioAdmin(
+        endpoint=urlsplit(running_minio.endpoint).netloc,
+        credentials=StaticProvider(running_minio.access_key, running_minio.secret_key.text()),
+        secure=False,
+    )
+    admin.user_remove(before.access_key)
+    async with reading(services, System()) as work:
+        key = (await work.session.scalars(select(StoreKey))).one()
+    with pytest.raises(GiveUp, match=key.access_key):
+        await grants.revoke_store_key(services, f"{key.access_key} {before.id}")
+    await services.stores.stop()
+
+
+async def test_replaced_accounts_are_forgotten_once_nothing_is_left_to_withdraw(
+    services: Services, clock: SettableClock
+) -> None:
+    services = at_an_s3_store(services, clock)
+    unit, project = await a_unit_with_project(services)
+    for access_key in ("first-key", "second-key"):
+        given = replace(GIVEN, access_key=access_key)
+        await accounts.set_credentials(services, OPERATOR, unit.public_id, given, dry_run=False)
+    await grants.grant_upload(services, System(), project)
+    clock.advance(days=29)
+    async with transaction(services, System()) as work:
+        await grants.forget_expired(work)
+    assert len(await rows(services)) == 2
+    clock.advance(days=2)
+    async with transaction(services, System()) as work:
+        await grants.forget_expired(work)
+    assert [row.access_key for row in await rows(services)] == ["second-key"]

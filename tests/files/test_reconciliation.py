@@ -15,7 +15,8 @@ from ddsd.access import Operator, System
 from ddsd.audit import trail
 from ddsd.audit.trail import Sought
 from ddsd.errors import Busy, Conflict, Forbidden, NotFound, StoreRefused, StoreUnavailable
-from ddsd.files import failures, lost, reconciliation, removal
+from ddsd.files import failures, lost, moving, reconciliation, removal
+from ddsd.files.accounts import Credentials
 from ddsd.files.reconciliation import COMPARE_STORE, named_by_us
 from ddsd.files.tables import FileVersion, FindingKind
 from ddsd.jobs import progress, queue
@@ -23,9 +24,12 @@ from ddsd.jobs.schedule import EVERYTHING
 from ddsd.projects.projects import bucket_name
 from ddsd.projects.status import Status
 from ddsd.projects.tables import Project
+from ddsd.secret import SecretText
 from ddsd.storage.embedded import EmbeddedStore
 from ddsd.storage.memory import MemoryStore
 from ddsd.storage.port import OpenUpload
+from ddsd.storage.stores import Stores
+from ddsd.units.tables import Unit
 from ddsd.work import Services, reading, transaction
 from tests.builders import NOON, SettableClock
 from tests.files.delivered import (
@@ -38,6 +42,7 @@ from tests.files.delivered import (
     store_of,
 )
 from tests.files.recount import counted, kept
+from tests.services import SeveralStores, no_users
 
 ROOT = Operator(0, "root")
 NOBODYS = "unit00001-260302120000000000-0123abcd"
@@ -387,3 +392,22 @@ async def test_a_store_that_does_not_list_its_buckets_is_compared_all_the_same(
     locked = replace(services, store=LockedStore(clock=clock))
     await a_mess(locked, clock)
     assert len(await compare(locked)) == len(MESS)
+
+
+async def test_a_store_of_one_unit_that_is_away_keeps_no_other_from_being_compared(
+    services: Services, clock: SettableClock
+) -> None:
+    several = SeveralStores(clock)
+    services = replace(services, stores=Stores(several.open, no_users))
+    there = await a_delivery(services, ["a"])
+    here = await a_delivery(services, ["b"])
+    elsewhere = Credentials("key", SecretText("a-secret"), endpoint="http://away.example")
+    async with reading(services, System()) as work:
+        unit = await work.session.get_one(Unit, there.project.unit_id)
+    await moving.begin(services, Operator(0, "root"), unit.public_id, elsewhere, dry_run=False)
+    await moving.move_unit(services, unit.public_id)
+    several.known["http://away.example"].away = True
+    store_of(services).buckets[here.project.bucket].clear()
+    with pytest.raises(StoreUnavailable):
+        await reconciliation.compare_store(services, EVERYTHING)
+    assert await found(services) == [("file-without-object", key_of("b"))]

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import urllib3
 from minio import Minio
-from minio.error import MinioException
+from minio.credentials.providers import StaticProvider
+from minio.error import MinioAdminException, MinioException
+from minio.minioadmin import MinioAdmin
 
 from ddsd.secret import SecretText
 from tests.parts import absent
@@ -96,22 +98,22 @@ class MinioServer:
             time.sleep(0.1)
 
     def _healthy(self) -> bool:
-        """Ask it something: its health page says yes while its accounts are still being read."""
-        client = Minio(
-            f"127.0.0.1:{self._port}",
-            access_key=self.access_key,
-            secret_key=self.secret_key.text(),
-            secure=self._certificates is not None,
-            region=self.region,
-            http_client=urllib3.PoolManager(
-                timeout=2,
-                retries=False,
-                ca_certs=str(self._certificates / "public.crt") if self._certificates else None,
-            ),
+        """Ask it for buckets and for policies: its health page says yes while its accounts are still being read."""
+        http = urllib3.PoolManager(
+            timeout=2,
+            retries=False,
+            ca_certs=str(self._certificates / "public.crt") if self._certificates else None,
+        )
+        address, secure = f"127.0.0.1:{self._port}", self._certificates is not None
+        key = (self.access_key, self.secret_key.text())
+        client = Minio(address, *key, secure=secure, region=self.region, http_client=http)
+        admin = MinioAdmin(
+            endpoint=address, credentials=StaticProvider(*key), secure=secure, http_client=http
         )
         try:
             client.list_buckets()
-        except (MinioException, urllib3.exceptions.HTTPError):
+            admin.policy_list()
+        except (MinioException, MinioAdminException, urllib3.exceptions.HTTPError):
             return False
         return True
 

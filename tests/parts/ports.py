@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,8 @@ import pytest
 
 LOOPBACK = "127.0.0.1"
 
+_LOCKS = Path("/dev/shm" if Path("/dev/shm").is_dir() else "/tmp")
+"""One place for all, wherever each run keeps its temporary files."""
 STOCK_PORT = 5000
 """Where the stock client looks for a local server; it cannot be told otherwise."""
 
@@ -55,7 +56,7 @@ def exclusive(lock_file: Path) -> Iterator[None]:
 @contextmanager
 def stock_port_alone() -> Iterator[int]:
     """Hold the stock client's port for one test, or one module of tests, of this machine at a time."""
-    lock_file = Path(tempfile.gettempdir()) / f"ddsd-stock-port-{os.getuid()}.lock"
+    lock_file = _LOCKS / f"ddsd-stock-port-{os.getuid()}.lock"
     with exclusive(lock_file):
         if not is_bindable(STOCK_PORT):
             pytest.fail(

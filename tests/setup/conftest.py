@@ -98,7 +98,9 @@ class Bare:
 
 
 def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("DDSD_")}
+    """Return an operator's environment; what runs as the daemon does so from another directory than this one."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("DDSD_")}
+    return ours | {"PYTHONPATH": str(REPOSITORY)}
 
 
 @pytest.fixture

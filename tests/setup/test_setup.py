@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import stat
 import subprocess
 import sys
@@ -14,8 +16,13 @@ import pytest
 from minio import Minio, MinioAdmin
 from minio.credentials.providers import StaticProvider
 
+from ddsd.errors import ConfigurationError
 from ddsd.listeners import answers
-from ddsd.settings import load
+from ddsd.secret import SecretText
+from ddsd.settings import load, read_secrets
+from ddsd.setup import files
+from ddsd.setup.draft import Draft
+from ddsd.setup.files import Account
 from tests.daemon.process import REPOSITORY, wait_until
 from tests.parts.minio_server import MinioServer
 from tests.parts.smtp import MailServer, Step
@@ -34,6 +41,14 @@ REFERENCE = REPOSITORY / "config" / "ddsd.toml"
 
 def comments(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("#")]
+
+
+def places(directory: Path) -> dict[str, str]:
+    """Answer where things are kept, for what runs in this process."""
+    return {
+        "instance.state_dir": str(directory / "state"),
+        "listen.admin_socket": str(directory / "run" / "s"),
+    }
 
 
 def mode(path: Path) -> int:
@@ -93,6 +108,11 @@ def test_with_minio_and_postgresql_nothing_of_the_trial_stays(
     secret.touch(0o600)
     secret.write_text(minio.secret_key.text())
     done = bare.set_up(
+        *UNIT,
+        "--store-admin-key",
+        minio.access_key,
+        "--store-admin-secret-file",
+        str(secret),
         database__url=postgres_url,
         store__kind="s3",
         store__endpoint=minio.endpoint,
@@ -105,6 +125,7 @@ def test_with_minio_and_postgresql_nothing_of_the_trial_stays(
     host = urlsplit(minio.endpoint).netloc
     root = Minio(host, minio.access_key, minio.secret_key.text(), secure=False)
     assert root.list_buckets() == []
+    assert "for this unit's buckets alone" in done.out
     accounts = MinioAdmin(
         endpoint=host,
         credentials=StaticProvider(minio.access_key, minio.secret_key.text()),
@@ -216,6 +237,7 @@ def test_a_dry_run_tells_and_makes_nothing(bare: Bare) -> None:
     assert not bare.directory.exists()
 
 
+@pytest.mark.slow
 def test_at_a_terminal_a_wrong_answer_can_be_corrected_and_a_secret_is_not_shown(
     bare: Bare, mail_server: MailServer
 ) -> None:
@@ -285,6 +307,10 @@ def test_at_a_terminal_a_wrong_answer_can_be_corrected_and_a_secret_is_not_shown
     assert written.mail.port == mail_server.port
 
 
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_who_leaves_at_a_question_has_changed_nothing(bare: Bare) -> None:
     child = pexpect.spawn(
         sys.executable,
@@ -293,6 +319,8 @@ def test_who_leaves_at_a_question_has_changed_nothing(bare: Bare) -> None:
         env=environment() | {"TERM": "dumb"},
         timeout=PATIENCE_S,
         encoding="utf-8",
+        # A test process in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=_heed_ctrl_c,
     )
     child.expect_exact("call this service")
     child.sendintr()
@@ -303,7 +331,62 @@ def test_who_leaves_at_a_question_has_changed_nothing(bare: Bare) -> None:
     assert not bare.directory.exists()
 
 
+def test_with_systemds_credentials_no_secret_is_named_and_a_key_that_is_there_is_kept(
+    tmp_path: Path,
+) -> None:
+    store = tmp_path / "credstore"
+    store.mkdir(0o700)
+    (tmp_path / "scratch").mkdir()
+    secrets = {"mail.password_file": SecretText("s3cret")}
+    draft = Draft(tmp_path / "ddsd.toml", tmp_path / "scratch", store, places(tmp_path), secrets)
+    files.write(draft, Account.of(""))
+    key = store / "ddsd.instance-key"
+    assert {mode(one) for one in store.iterdir()} == {0o600}
+    written = load(draft.file, {})
+    assert (written.instance.key_file, written.mail.password_file) == (None, None)
+    with files.credentials(draft, Account.of("")) as variables:
+        assert read_secrets(written, variables).instance_key is not None
+    before = key.read_text()
+    again = Draft(draft.file, tmp_path / "scratch", store, {"log.level": "debug"})
+    assert not again.needs_instance_key
+    assert files.write(again, Account.of("")) == [draft.file]
+    assert key.read_text() == before
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root sets up for another user")
-def test_set_up_by_root_the_daemons_user_reads_and_does_not_own_what_is_secret(bare: Bare) -> None:
-    refused = bare.set_up("--user", "nobody", "--dry-run")
-    assert refused.code == 0, refused.err
+def test_set_up_by_root_the_daemons_user_may_read_and_not_change_it(tmp_path: Path) -> None:
+    account = Account("nobody", 65534, 65534, (65534,))
+    (tmp_path / "scratch").mkdir()
+    draft = Draft(
+        tmp_path / "etc" / "ddsd.toml",
+        tmp_path / "scratch",
+        texts=places(tmp_path),
+        secrets={"mail.password_file": SecretText("s3cret")},
+    )
+    written = files.write(draft, account)
+    names = ["instance.key", "mail-password", "ddsd.toml"]
+    assert written == [tmp_path / "etc" / name for name in names]
+    for one in written:
+        assert (one.owner(), one.stat().st_gid, mode(one)) == ("root", 65534, 0o640)
+    for directory, owner in (("etc", 0), ("state", 65534), ("run", 65534)):
+        made = (tmp_path / directory).stat()
+        assert (made.st_uid, made.st_gid, stat.S_IMODE(made.st_mode)) == (owner, 65534, 0o750)
+
+
+def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+    """As on a full disk: the new file cannot be finished, and the earlier one stays."""
+    (tmp_path / "scratch").mkdir()
+    file = tmp_path / "ddsd.toml"
+    file.write_text(REFERENCE.read_text())
+    texts = places(tmp_path) | {"instance.facility": "x" * 5000}
+    draft = Draft(file, tmp_path / "scratch", texts=texts)
+    (tmp_path / "instance.key").write_text("there is one")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(ConfigurationError, match="What was there is as before"):
+            files.write(draft, Account.of(""))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert file.read_text() == REFERENCE.read_text()
+    assert not list(tmp_path.glob(".*.new"))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import pytest
+import urllib3
+from minio import Minio
+from minio.error import S3Error
 
 from ddsd.clock import SystemClock
 from ddsd.errors import StoreRefused, StoreUnavailable
 from ddsd.secret import SecretText
 from ddsd.storage.iam import IamStore
+from ddsd.storage.port import May, ScopedKey
 from tests.builders import SettableClock
 from tests.parts.ports import free_port
 from tests.parts.versitygw import VersityServer, versitygw_server
@@ -81,6 +86,28 @@ async def test_user_whose_key_has_expired_is_removed_when_the_next_is_made(
     now.set(present + timedelta(minutes=6))
     await store.issue_download_key()
     assert expiring not in await users(store)
+
+
+async def test_key_is_refused_by_its_policy_from_its_end_on(store: IamStore) -> None:
+    await store.ensure_bucket("an-ending-bucket")
+    now = SystemClock().now()
+    running = await store._issue(May.UPLOAD, "an-ending-bucket", now + timedelta(minutes=15))
+    over = await store._issue(May.UPLOAD, "an-ending-bucket", now - timedelta(seconds=1))
+    with pytest.raises(S3Error, match="AccessDenied"):
+        put(store, over)
+    put(store, running)
+
+
+def put(store: IamStore, key: ScopedKey) -> None:
+    user = Minio(
+        store.public_endpoint.removeprefix("http://"),
+        access_key=key.access_key,
+        secret_key=key.secret_key.text(),
+        secure=False,
+        region=store.region,
+        http_client=urllib3.PoolManager(retries=False, timeout=20),
+    )
+    user.put_object("an-ending-bucket", "a", io.BytesIO(b"content"), 7)
 
 
 async def test_user_of_somebody_else_is_never_removed(store: IamStore) -> None:

@@ -88,6 +88,9 @@ async def perform(check: Check, bench: Bench) -> Outcome:
         verdict, seen = unkept, f"It did not come to an end within {PATIENCE_S:.0f} s."
     except DdsError as why:
         verdict, seen = unkept, why.message
-    except (MinioException, httpx.HTTPError, urllib3.exceptions.HTTPError, OSError) as why:
-        verdict, seen = unkept, f"{type(why).__name__}: {why}"
+    except MinioException as why:
+        verdict, seen = unkept, f"It refused: {why}"
+    except (httpx.HTTPError, urllib3.exceptions.HTTPError, OSError) as why:
+        verdict = unkept
+        seen = f"At {bench.endpoint} (store.public_endpoint) it does not answer this machine: {why}"
     return Outcome(check, verdict, seen, time.monotonic() - begun)

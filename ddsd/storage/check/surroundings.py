@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import ipaddress
 import socket
 import ssl
 import time
@@ -14,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ddsd.errors import StoreRefused
+from ddsd.settings import is_loopback
 from ddsd.storage.check.bench import MIB, Bench, call, expect
 from ddsd.storage.check.outcome import Concern, NotKept, NotTried
 
@@ -58,7 +58,7 @@ async def transport(bench: Bench) -> str:
     address = urlsplit(bench.endpoint)
     host = address.hostname or ""
     if address.scheme != "https":
-        if _is_loopback(host):
+        if is_loopback(host):
             raise NotTried("plain HTTP, on this machine only")
         raise NotKept(
             f"{bench.endpoint} is plain HTTP: names of objects and download links can be read on the way."
@@ -86,15 +86,6 @@ def _certificate_end(bench: Bench, host: str, port: int) -> datetime:
     except ssl.SSLCertVerificationError as wrong:
         raise NotKept(f"Its certificate is not trusted: {wrong.verify_message}") from wrong
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), UTC)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def speed(bench: Bench) -> str:
