@@ -175,7 +175,8 @@ class Changed(_Sent):
 class Unit(_Sent):
     """A unit. ``bytes_stored`` is what its projects have in the store.
 
-    ``reminder_days`` are days before a deadline; null where they are not told.
+    ``reminder_days`` are days before a deadline, ``admins`` its active admins, ``admins_ready`` those with a password;
+    null where they are not told.
     """
 
     public_id: str
@@ -190,6 +191,8 @@ class Unit(_Sent):
     quota_enforced: bool = True
     undo_days: int | None = None
     reminder_days: list[int] | None = None
+    admins: int | None = None
+    admins_ready: int | None = None
     bytes_stored: int
     users: int
     projects: int
@@ -467,9 +470,10 @@ class UndoDays(_Sent):
 
 
 class NightRun(_Sent):
-    """``started`` is false when the deadlines are being followed already."""
+    """``started`` is false when the deadlines are being followed already. ``job``: the number of the one that does."""
 
     started: bool
+    job: int | None = None
 
 
 class ProjectUsage(_Sent):

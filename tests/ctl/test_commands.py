@@ -227,6 +227,19 @@ def test_status_says_plainly_what_waits_for_an_operator(ctl: Ctl, plane: AdminPl
     assert "DISAGREE: 1 file-without-object (ddsctl files lost ls)" in said
 
 
+def test_a_unit_tells_how_many_admins_it_has_and_needs(ctl: Ctl) -> None:
+    ctl(*CREATE_GENOMICS)
+    ctl(*CREATE_MARIA)
+    shown = ctl("unit", "show", "genomics")
+    assert "1, 0 of them with a password; a unit needs two to create projects" in shown.out
+
+
+def test_who_has_only_mailed_codes_has_nothing_to_reset(ctl: Ctl) -> None:
+    ctl(*CREATE_GENOMICS)
+    ctl(*CREATE_MARIA)
+    assert "nothing else to forget" in ctl("user", "reset-2fa", "maria", "--yes").err
+
+
 def test_the_revision_is_shown(ctl: Ctl, plane: AdminPlane) -> None:
     assert ctl("db", "current", "--json").json == {
         "database": plane.services.settings.database_url,
