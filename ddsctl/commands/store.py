@@ -12,6 +12,7 @@ import typer
 from ddsctl import asking, completion, output, session
 from ddsctl.commands.jobs import until_ended
 from ddsctl.confirm import DryRun, Yes, confirm, tell_dry_run
+from ddsctl.failures import ExitCode
 from ddsctl.output import Column, Format
 from ddsctl.session import AsJson, AsTsv, Session
 from ddsd.contract import sizes
@@ -106,7 +107,10 @@ def show(ctx: typer.Context, as_json: AsJson = False, as_tsv: AsTsv = False) -> 
 
     here = session.of(ctx, as_json, as_tsv)
     with Daemon(here.socket) as daemon:
-        output.show_record(daemon.get("/store", StoreSettings), _lines(), here.format)
+        told = daemon.get("/store", StoreSettings)
+    output.show_record(told, _lines(), here.format)
+    if not told.answers:
+        raise typer.Exit(ExitCode.UNAVAILABLE)
 
 
 @app.command()

@@ -183,7 +183,9 @@ def test_the_store_is_shown_as_it_is_configured(ctl: Ctl, plane: AdminPlane) -> 
     assert (shown["kind"], shown["answers"], shown["problem"]) == ("embedded", True, "")
     assert shown["directory"] == str(plane.services.settings.store_directory)
     plane.store.away = True
-    away = ctl("store", "show", "--json").json
+    ended = ctl("store", "show", "--json")
+    assert ended.code == 69
+    away = ended.json
     assert isinstance(away, dict)
     assert away["answers"] is False
     assert away["problem"]
