@@ -111,6 +111,8 @@ def test_an_empty_path_means_none() -> None:
         ('[listen]\ntrusted_proxies = ["*"]\n', {}, "listen.trusted_proxies.0: * is neither"),
         ('[listen]\naddress = "0.0.0.0"\n', {}, "would pass 0.0.0.0 in the clear"),
         ('[listen]\naddress = "192.0.2.1"\n', {}, "set listen.allow_cleartext = true"),
+        ('[store]\naddress = "0.0.0.0"\n', {}, "ddsd.toml: store.address: download"),
+        ('[store]\naddress = "here"\n', {}, "store.address: here is no IP address"),
         ('[listen]\ntls_key_file = "k"\n', {}, "name that in listen.tls_certificate_file"),
         ('[instance]\npublic_url = "dds.example.org"\n', {}, "instance.public_url: "),
         ('[instance]\npublic_url = "https://a.org/"\n', {}, "give only https://a.org,"),
@@ -212,7 +214,8 @@ def test_a_named_file_goes_before_the_systemd_credential(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("mode", "text", "said"), [(0o644, "x", "chmod 0600"), (0o600, " \n", "is empty")]
+    ("mode", "text", "said"),
+    [(0o644, "x", "chmod 0640 .*chgrp ddsd .*chmod 0600"), (0o600, " \n", "is empty")],
 )
 def test_a_careless_secret_file_is_refused(tmp_path: Path, mode: int, text: str, said: str) -> None:
     path = secret_file(tmp_path, "key", text, mode)

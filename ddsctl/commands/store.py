@@ -12,6 +12,7 @@ import typer
 from ddsctl import asking, completion, output, session
 from ddsctl.commands.jobs import until_ended
 from ddsctl.confirm import DryRun, Yes, confirm, tell_dry_run
+from ddsctl.failures import ExitCode
 from ddsctl.output import Column, Format
 from ddsctl.session import AsJson, AsTsv, Session
 from ddsd.contract import sizes
@@ -19,6 +20,7 @@ from ddsd.contract import sizes
 if TYPE_CHECKING:
     from ddsd.contract.admin import (
         KeysRotated,
+        MigrateStore,
         StoreAccountSet,
         StoreForgotten,
         StoreMigration,
@@ -97,7 +99,7 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")]
 
 @app.command()
 def show(ctx: typer.Context, as_json: AsJson = False, as_tsv: AsTsv = False) -> None:
-    """Show which store is used, with which key, and whether it answers. To change that: [store] of the configuration.
+    """Show the store, the key that is used, and whether it answers. To change that: section store of the configuration.
 
     Example: ddsctl store show
     """
@@ -106,7 +108,10 @@ def show(ctx: typer.Context, as_json: AsJson = False, as_tsv: AsTsv = False) -> 
 
     here = session.of(ctx, as_json, as_tsv)
     with Daemon(here.socket) as daemon:
-        output.show_record(daemon.get("/store", StoreSettings), _lines(), here.format)
+        told = daemon.get("/store", StoreSettings)
+    output.show_record(told, _lines(), here.format)
+    if not told.answers:
+        raise typer.Exit(ExitCode.UNAVAILABLE)
 
 
 @app.command()
@@ -309,11 +314,12 @@ def migrate(
 
     Example: ddsctl store migrate --unit genomics --to https://minio.example.org:9000 --access-key ddsd-genomics
     """
-    from ddsctl.client import Daemon, path
-    from ddsd.contract.admin import MakeStoreUser, MigrateStore, SetStoreCredentials, StoreMigration
+    from ddsd.contract.admin import MakeStoreUser, MigrateStore, SetStoreCredentials
 
     here = session.of(ctx, as_json, as_tsv)
     keys = [one for one in (access_key, admin_key) if one is not None]
+    if dry_run and admin_key is not None:
+        raise typer.BadParameter("--dry-run makes no user: give --access-key, or leave it out.")
     if len(keys) != (0 if to == _CONFIGURED else 1):
         raise typer.BadParameter(
             f"Give either --access-key or --admin-key; neither with --to {_CONFIGURED}."
@@ -332,8 +338,6 @@ def migrate(
             wide_upload_keys=allow_wide_upload_keys,
         )
     if admin_key is not None:
-        if dry_run:
-            raise typer.BadParameter("--dry-run makes no user: give --access-key, or leave it out.")
         administrator = MakeStoreUser(
             admin_access_key=admin_key,
             admin_secret_key=asking.secret(
@@ -344,6 +348,13 @@ def migrate(
             region=region,
         )
     wanted = MigrateStore(account=account, administrator=administrator, dry_run=dry_run)
+    _migrate(here, unit, wanted, wait=wait)
+
+
+def _migrate(here: Session, unit: str, wanted: MigrateStore, *, wait: bool) -> None:
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import StoreMigration
+
     with Daemon(here.socket) as daemon:
         done = daemon.post(path("units", unit, "store", "migrate"), wanted, StoreMigration)
         for warning in done.warnings:
@@ -351,7 +362,7 @@ def migrate(
         if wait and done.job is not None:
             until_ended(daemon, done.job, _MOVING_S)
     output.show_record(done, _migration(), here.format)
-    tell_dry_run(dry_run)
+    tell_dry_run(wanted.dry_run)
     if done.job is not None and not wait:
         typer.echo(f"To wait for it: ddsctl jobs wait {done.job}", err=True)
 
