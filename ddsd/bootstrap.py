@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import grp
 import os
+import pwd
 import ssl
 import tempfile
 from collections.abc import Callable, Mapping
@@ -185,8 +186,17 @@ def _check_state_directory(settings: Settings) -> None:
             pass
     except OSError as wrong:
         raise ConfigurationError(
-            f"instance.state_dir: {there} may not be written to by this user ({wrong.strerror})"
+            f"instance.state_dir: {there} may not be written to by {user_name()} ({wrong.strerror});"
+            f" give it to that user, as root: chown -R {user_name()} {there}"
         ) from wrong
+
+
+def user_name() -> str:
+    """Return who this process runs as."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container may run as a number
+        return str(os.geteuid())
 
 
 def _check_admin_group(settings: Settings) -> None:
