@@ -140,6 +140,8 @@ def _status(one: ProjectDetails) -> str:
 
 
 def _left(one: ProjectDetails) -> str:
+    if one.over:
+        return str(one.times_expired)
     return (
         f"{one.times_expired}; can be released {one.releases_left} and extended "
         f"{one.extensions_left} times more"

@@ -93,6 +93,12 @@ def printable(text: str) -> str:
     )
 
 
+def shortened(text: str, most: int) -> str:
+    """Return the text on one line, and of at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def _plain(cell: Cell) -> str:
     match cell:
         case bool():

@@ -488,7 +488,10 @@ def read_secret(
     except (OSError, UnicodeDecodeError) as wrong:
         raise ConfigurationError(f"{key}: cannot read {path}: {wrong}") from wrong
     if readable_by_all:
-        raise ConfigurationError(f"{key}: {path} can be read by everybody; run: chmod 0600 {path}")
+        raise ConfigurationError(
+            f"{key}: {path} can be read by everybody; run: chmod 0640 {path}, and let it belong to the daemon's group "
+            f"(chgrp ddsd {path}); or chmod 0600 if the daemon's user owns it"
+        )
     if not text:
         raise ConfigurationError(f"{key}: {path} is empty")
     return SecretText(text)

@@ -214,7 +214,8 @@ def test_a_named_file_goes_before_the_systemd_credential(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("mode", "text", "said"), [(0o644, "x", "chmod 0600"), (0o600, " \n", "is empty")]
+    ("mode", "text", "said"),
+    [(0o644, "x", "chmod 0640 .*chgrp ddsd .*chmod 0600"), (0o600, " \n", "is empty")],
 )
 def test_a_careless_secret_file_is_refused(tmp_path: Path, mode: int, text: str, said: str) -> None:
     path = secret_file(tmp_path, "key", text, mode)

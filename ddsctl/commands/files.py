@@ -12,7 +12,7 @@ from ddsctl import completion, output, session
 from ddsctl.commands.jobs import until_ended
 from ddsctl.confirm import DryRun, Yes, confirm
 from ddsctl.failures import ExitCode, Failure
-from ddsctl.output import Column
+from ddsctl.output import Column, Format
 from ddsctl.session import AsJson, AsTsv
 from ddsd.contract import sizes
 from ddsd.contract.words import FindingKind
@@ -94,6 +94,9 @@ def add(
     wanted = MakeBuckets(project=project, dry_run=dry_run)
     with Daemon(here.socket) as daemon:
         made = daemon.post("/lost/buckets", wanted, BucketsMade)
+    if not made.projects and here.format is Format.TABLE:
+        typer.echo("No bucket is missing.", err=True)
+        return
     output.show_record(made, _buckets(dry_run), here.format)
 
 
@@ -177,6 +180,8 @@ def import_log(
 
     here = session.of(ctx, as_json, as_tsv)
     log = _read_log(file)
+    if not log:
+        raise Failure(ExitCode.REFUSED_INPUT, f"{file} names no files.")
     with Daemon(here.socket) as daemon:
         steps = list(_import(daemon, log, project, dry_run))
     told = LogImported(

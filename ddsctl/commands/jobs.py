@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from ddsctl import completion, output, session
+from ddsctl import again, completion, output, session
+from ddsctl.confirm import DryRun, Yes
 from ddsctl.failures import ExitCode, Failure
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv
@@ -24,6 +25,7 @@ app = typer.Typer(
 
 _LOOK_EVERY_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 3600.0
+_LONGEST_ERROR: Final = 60
 
 
 class State(StrEnum):
@@ -129,12 +131,18 @@ def run(
 @app.command()
 def retry(
     ctx: typer.Context,
-    number: Number,
+    number: again.Number = None,
+    failed: Annotated[
+        bool,
+        typer.Option("--failed", help="Instead: all that failed and were not tried again since."),
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     as_json: AsJson = False,
     as_tsv: AsTsv = False,
 ) -> None:
-    """Try a failed job again. The failed one stays in the list; the new try has a number of its own.
+    """Try a failed job again, or all. A failed one stays in the list; the new try has a number of its own.
 
     Example: ddsctl jobs retry 12 --wait
     """
@@ -142,6 +150,10 @@ def retry(
     from ddsd.contract.admin import Job
 
     here = session.of(ctx, as_json, as_tsv)
+    if again.is_all(number, failed=failed, excluded={"--wait": wait}):
+        again.try_all(here, "/jobs/retry", "jobs", dry_run=dry_run, yes=yes)
+        return
+    again.refuse(dry_run=dry_run)
     with Daemon(here.socket) as daemon:
         job = daemon.post(f"/jobs/{number}/retry", None, Job)
         if wait:
@@ -198,6 +210,10 @@ def _progress(job: Job) -> str:
     return f"{job.done} of {job.total}" if job.total else ""
 
 
+def _short_error(one: Job) -> str:
+    return output.shortened(one.last_error, _LONGEST_ERROR) or "-"
+
+
 def _columns() -> list[Column[Job]]:
     return [
         Column("number", lambda one: one.id, right=True),
@@ -207,13 +223,15 @@ def _columns() -> list[Column[Job]]:
         Column("progress", _progress),
         Column("attempts", lambda one: one.attempts, right=True),
         Column("created", lambda one: one.created_at),
-        Column("last error", lambda one: one.last_error),
+        Column("tried since", lambda one: one.tried_since, right=True),
+        Column("last error", lambda one: one.last_error, _short_error),
     ]
 
 
 def _lines() -> list[Column[Job]]:
     return [
-        *_columns(),
+        *_columns()[:-1],
+        Column("last error", lambda one: one.last_error),
         Column("not before", lambda one: one.run_after),
         Column("run by", lambda one: one.claimed_by),
         Column("last sign of life", lambda one: one.alive_at),

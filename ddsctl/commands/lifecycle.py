@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from ddsctl import completion, output, session
+from ddsctl.commands.jobs import until_ended
 from ddsctl.confirm import DryRun, tell_dry_run
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv, Session
 
 if TYPE_CHECKING:
     from ddsd.contract.admin import Due, NightRun, UndoDays
+
+_LONGEST_WAIT_S: Final = 3600.0
 
 app = typer.Typer(
     help="What deadlines do by themselves: expire, archive, remove.", no_args_is_help=True
@@ -37,6 +40,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list what is due, as ddsctl lifecycle due.")
     ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")] = False,
     as_json: AsJson = False,
     as_tsv: AsTsv = False,
 ) -> None:
@@ -53,6 +57,8 @@ def run(
         return
     with Daemon(here.socket) as daemon:
         begun = daemon.post("/lifecycle/run", None, NightRun)
+        if wait and begun.job is not None:
+            until_ended(daemon, begun.job, _LONGEST_WAIT_S)
     output.show_record(begun, _lines(), here.format)
 
 
@@ -116,4 +122,4 @@ def _columns() -> list[Column[Due]]:
 
 
 def _lines() -> list[Column[NightRun]]:
-    return [Column("started", lambda one: one.started)]
+    return [Column("started", lambda one: one.started), Column("job", lambda one: one.job)]

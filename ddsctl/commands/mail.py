@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from ddsctl import completion, output, session
+from ddsctl import again, completion, output, session
+from ddsctl.confirm import DryRun, Yes
 from ddsctl.output import Column, Format
 from ddsctl.session import AsJson, AsTsv
 
 if TYPE_CHECKING:
     from ddsd.contract.admin import Letter, Mail, Preview
+
+_LONGEST_ERROR: Final = 60
+
+
+class State(StrEnum):
+    """Where a letter is on its way."""
+
+    QUEUED = "queued"
+    SENT = "sent"
+    KEPT = "kept"
+    FAILED = "failed"
+    WITHDRAWN = "withdrawn"
+
 
 app = typer.Typer(help="The outbox: letters sent, waiting, failed or kept.", no_args_is_help=True)
 
@@ -21,6 +36,9 @@ def ls(
     ctx: typer.Context,
     to: Annotated[
         str | None, typer.Option(help="Only letters to this address.", show_default=False)
+    ] = None,
+    state: Annotated[
+        State | None, typer.Option(help="Only those in this state.", show_default=False)
     ] = None,
     limit: Annotated[int, typer.Option(help="At most so many.", min=1, max=1000)] = 50,
     as_json: AsJson = False,
@@ -35,7 +53,7 @@ def ls(
 
     here = session.of(ctx, as_json, as_tsv)
     with Daemon(here.socket) as daemon:
-        found = daemon.get_list("/mails", Mail, recipient=to, limit=limit)
+        found = daemon.get_list("/mails", Mail, recipient=to, in_state=state, limit=limit)
     output.show_list(found, _columns(), here.format, empty="There are no letters.")
 
 
@@ -63,6 +81,37 @@ def show(
     output.show_record(letter, _lines(), here.format)
     if here.format is Format.TABLE:
         typer.echo("\n" + output.printable(letter.withheld or letter.text))
+
+
+@app.command()
+def resend(
+    ctx: typer.Context,
+    number: again.Number = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Instead: all that failed, but codes for one login.")
+    ] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    as_tsv: AsTsv = False,
+) -> None:
+    """Let letters that have failed leave after all, at once and with as many tries as new ones.
+
+    Reminders and messages of the day that are over by then are withdrawn instead.
+
+    Example: ddsctl mail resend --failed --dry-run
+    """
+    from ddsctl.client import Daemon
+    from ddsd.contract.admin import Mail
+
+    here = session.of(ctx, as_json, as_tsv)
+    if again.is_all(number, failed=failed, excluded={}):
+        again.try_all(here, "/mails/resend", "letters", dry_run=dry_run, yes=yes)
+        return
+    again.refuse(dry_run=dry_run)
+    with Daemon(here.socket) as daemon:
+        queued = daemon.post(f"/mails/{number}/resend", None, Mail)
+    output.show_record(queued, _columns(), here.format)
 
 
 @app.command()
@@ -116,7 +165,11 @@ def _columns() -> list[Column[Mail]]:
         Column("subject", lambda one: one.subject),
         Column("state", lambda one: one.state),
         Column("attempts", lambda one: one.attempts, right=True),
-        Column("last error", lambda one: one.last_error),
+        Column(
+            "last error",
+            lambda one: one.last_error,
+            lambda one: output.shortened(one.last_error, _LONGEST_ERROR) or "-",
+        ),
     ]
 
 

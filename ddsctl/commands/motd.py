@@ -98,7 +98,7 @@ def send(
     """Mail a message that is shown to everybody with an account; to nobody twice.
 
     A job writes the letters; it goes on where it was if the daemon is stopped. Sent again, a message goes only to
-    those who have not been mailed it.
+    those it has not reached: who has come since, and those whose letter has failed.
 
     Example: ddsctl motd send 3 --unit-only
     """

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ddsctl import completion, output, session
+from ddsctl import completion, output, session, way_on
 from ddsctl.confirm import DryRun, Yes, confirm, tell_dry_run
+from ddsctl.failures import ExitCode, Failure
 from ddsctl.output import Column
 from ddsctl.session import AsJson, AsTsv, Session
 from ddsd.contract import sizes
 from ddsd.contract.words import ProjectVerb
 
 if TYPE_CHECKING:
-    from ddsd.contract.admin import ChangedProject, Project
+    from ddsctl.client import Daemon
+    from ddsd.contract.admin import ChangedProject, Project, ProjectDetails
 
 app = typer.Typer(help="Projects, without their contents.", no_args_is_help=True)
 
@@ -85,7 +88,7 @@ def release(
     as_json: AsJson = False,
     as_tsv: AsTsv = False,
 ) -> None:
-    """Make a project available to its researchers; mail them.
+    """Make a project available to its researchers, and mail them at once; --no-mail: in silence.
 
     Example: ddsctl project release genomics00007 --days 30
     """
@@ -248,9 +251,32 @@ def purge(
 def _end(
     here: Session, public_id: str, verb: ProjectVerb, question: str, *, yes: bool, dry_run: bool
 ) -> None:
-    if not dry_run:
-        confirm(question, yes=yes)
+    from ddsctl.client import Daemon
+
+    with Daemon(here.socket) as daemon:
+        goes = way_on.contents(_details(daemon, public_id))
+    if dry_run:
+        typer.echo(goes, err=True)
+    else:
+        confirm(f"{question} {goes}", yes=yes)
     _change(here, public_id, verb, dry_run=dry_run)
+
+
+def _details(daemon: Daemon, public_id: str) -> ProjectDetails:
+    from ddsctl.client import path
+    from ddsd.contract.admin import ProjectDetails
+
+    return daemon.get(path("projects", public_id), ProjectDetails)
+
+
+def _after_refusal(daemon: Daemon, public_id: str, verb: ProjectVerb, failure: Failure) -> Failure:
+    """Return the failure, with the command that leads on if there is one."""
+    if failure.exit_code is not ExitCode.REFUSED_INPUT:
+        return failure
+    with suppress(Failure):
+        if further := way_on.after_refusal(_details(daemon, public_id), verb):
+            return Failure(failure.exit_code, f"{failure.message}\n  {further}")
+    return failure
 
 
 def _change(
@@ -267,7 +293,10 @@ def _change(
 
     wanted = ChangeProject(verb=verb, days=days, send_email=send_email, dry_run=dry_run)
     with Daemon(here.socket) as daemon:
-        changed = daemon.post(path("projects", public_id, "status"), wanted, ChangedProject)
+        try:
+            changed = daemon.post(path("projects", public_id, "status"), wanted, ChangedProject)
+        except Failure as failure:
+            raise _after_refusal(daemon, public_id, verb, failure) from failure
     output.show_record(changed, _lines(), here.format)
     tell_dry_run(dry_run)
     if changed.project.ending and not dry_run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -14,6 +14,8 @@ from ddsd.contract import sizes
 
 if TYPE_CHECKING:
     from ddsd.contract.admin import Status
+
+_LONGEST_REASON: Final = 120
 
 
 def status(ctx: typer.Context, as_json: AsJson = False, as_tsv: AsTsv = False) -> None:
@@ -42,9 +44,11 @@ def _lines() -> list[Column[Status]]:
         Column("up", lambda one: one.uptime_s, lambda one: str(timedelta(seconds=one.uptime_s))),
         Column("database", _database),
         Column("store", _store),
+        Column("maintenance", lambda one: one.maintenance, _maintenance),
         Column("mail", lambda one: one.mail.kind, _mail),
-        Column("letters", lambda one: _counts(one.mail.letters)),
-        Column("jobs", lambda one: _counts(one.jobs)),
+        Column("letters", lambda one: _counts(one.mail.letters), _letters),
+        Column("jobs", lambda one: _counts(one.jobs), _jobs),
+        Column("files", lambda one: sum(one.lost.values()), _lost),
         Column("units", lambda one: one.units),
         Column("users", lambda one: one.users),
         Column("projects", lambda one: one.projects),
@@ -82,10 +86,37 @@ def _store(one: Status) -> str:
     return f"{one.store.kind}, DOES NOT ANSWER: {one.store.problem}"
 
 
+def _maintenance(one: Status) -> str:
+    if not one.maintenance:
+        return "off"
+    return "ON: closed for all but super admins (ddsctl maintenance off)"
+
+
 def _mail(one: Status) -> str:
+    if one.mail.problem:
+        return f"{one.mail.kind}, THE LAST LETTER HAS NOT LEFT: {output.shortened(one.mail.problem, _LONGEST_REASON)}"
     if one.mail.sends:
         return one.mail.kind
     return f"{one.mail.kind}: nothing is sent, read letters with ddsctl mail show"
+
+
+def _letters(one: Status) -> str:
+    failed = one.mail.letters.get("failed")
+    todo = " (ddsctl mail ls --state failed; ddsctl mail resend --failed)" if failed else ""
+    return _counts(one.mail.letters) + todo
+
+
+def _jobs(one: Status) -> str:
+    todo = " (ddsctl jobs ls --state failed; ddsctl jobs retry --failed)"
+    return _counts(one.jobs) + (todo if one.jobs.get("failed") else "")
+
+
+def _lost(one: Status) -> str:
+    """Tell what the last comparison of store and database found."""
+    if not one.lost:
+        return "store and database agree"
+    found = ", ".join(f"{count} {kind}" for kind, count in one.lost.items())
+    return f"STORE AND DATABASE DISAGREE: {found} (ddsctl files lost ls)"
 
 
 def _quotas(one: Status) -> str:

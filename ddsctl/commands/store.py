@@ -12,6 +12,7 @@ import typer
 from ddsctl import asking, completion, output, session
 from ddsctl.commands.jobs import until_ended
 from ddsctl.confirm import DryRun, Yes, confirm, tell_dry_run
+from ddsctl.failures import ExitCode
 from ddsctl.output import Column, Format
 from ddsctl.session import AsJson, AsTsv, Session
 from ddsd.contract import sizes
@@ -98,7 +99,7 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")]
 
 @app.command()
 def show(ctx: typer.Context, as_json: AsJson = False, as_tsv: AsTsv = False) -> None:
-    """Show which store is used, with which key, and whether it answers. To change that: [store] of the configuration.
+    """Show the store, the key that is used, and whether it answers. To change that: section store of the configuration.
 
     Example: ddsctl store show
     """
@@ -107,7 +108,10 @@ def show(ctx: typer.Context, as_json: AsJson = False, as_tsv: AsTsv = False) -> 
 
     here = session.of(ctx, as_json, as_tsv)
     with Daemon(here.socket) as daemon:
-        output.show_record(daemon.get("/store", StoreSettings), _lines(), here.format)
+        told = daemon.get("/store", StoreSettings)
+    output.show_record(told, _lines(), here.format)
+    if not told.answers:
+        raise typer.Exit(ExitCode.UNAVAILABLE)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ddsd.contract.admin import Change, MakeStoreUser, QuotaStatus, Unit, UpdateUnit
 
 app = typer.Typer(help="Units: the facilities that deliver.", no_args_is_help=True)
+
+_ADMINS_NEEDED: Final = 2
 
 UnitName = Annotated[
     str,
@@ -388,10 +390,16 @@ def _load_lines() -> list[Column[Unit]]:
         Column("undo days", lambda one: one.undo_days),
         Column("reminder days", _reminders),
         Column("users", lambda one: one.users),
+        Column("admins", lambda one: one.admins, _admins),
         Column("projects", lambda one: one.projects),
         Column("stored", lambda one: one.bytes_stored, lambda one: sizes.show(one.bytes_stored)),
         Column("used", _used, _used_shown),
     ]
+
+
+def _admins(one: Unit) -> str:
+    few = "; a unit needs two to create projects" if (one.admins or 0) < _ADMINS_NEEDED else ""
+    return f"{one.admins}, {one.admins_ready} of them with a password{few}"
 
 
 def _reminders(one: Unit) -> str:

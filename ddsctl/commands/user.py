@@ -182,6 +182,7 @@ def reset_second_factor(
     Example: ddsctl user reset-2fa maria
     """
     here = session.of(ctx, as_json, as_tsv)
+    _tell_if_there_are_none(here, username)
     confirm(f"Forget the second factors of {username} and end the sessions?", yes=yes)
     _switch(here, username, "reset-2fa")
 
@@ -253,6 +254,16 @@ def _unless_data_may_be_lost(refused: Failure) -> Failure:
         refused.exit_code,
         f"{refused.message} To delete the account and lose that data: --lose-data",
     )
+
+
+def _tell_if_there_are_none(here: Session, username: str) -> None:
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import UserDetails
+
+    with Daemon(here.socket) as daemon:
+        now = daemon.get(path("users", username), UserDetails)
+    if now.second_factor == "mail" and not now.passkeys and not now.recovery_codes:
+        typer.echo(f"{username} has mailed codes already, and nothing else to forget.", err=True)
 
 
 def _switch(here: Session, username: str, verb: str) -> None:

@@ -64,11 +64,15 @@ class StoreSettings(_Sent):
 
 
 class MailStatus(_Sent):
-    """``letters`` counts the outbox by state. ``sends`` is false when letters are only kept for ``mail show``."""
+    """``letters`` counts the outbox by state. ``sends`` is false when letters are only kept for ``mail show``.
+
+    ``problem``: why the newest letter that was tried has not left; empty: it has.
+    """
 
     kind: str
     sends: bool
     letters: dict[str, int]
+    problem: str = ""
 
 
 class QuotaStatus(_Sent):
@@ -95,7 +99,9 @@ class Status(_Sent):
     """How the service is. ``quotas`` are the units over their warning level.
 
     ``held`` counts the projects whose deadline has passed and whose data waits for letters to be delivered.
-    ``certificate`` is null where the daemon itself speaks no TLS.
+    ``certificate`` is null where the daemon itself speaks no TLS. ``maintenance``: closed for all but super admins.
+    Failed ``jobs`` are those that were not tried again since. ``lost`` counts by kind what store and database
+    disagreed in when they were last compared.
     """
 
     version: str
@@ -114,6 +120,8 @@ class Status(_Sent):
     projects: int
     quotas: list[QuotaStatus] = []
     held: int = 0
+    maintenance: bool = False
+    lost: dict[str, int] = {}
 
 
 class CreateUnit(_Asked):
@@ -167,7 +175,8 @@ class Changed(_Sent):
 class Unit(_Sent):
     """A unit. ``bytes_stored`` is what its projects have in the store.
 
-    ``reminder_days`` are days before a deadline; null where they are not told.
+    ``reminder_days`` are days before a deadline, ``admins`` its active admins, ``admins_ready`` those with a password;
+    null where they are not told.
     """
 
     public_id: str
@@ -182,6 +191,8 @@ class Unit(_Sent):
     quota_enforced: bool = True
     undo_days: int | None = None
     reminder_days: list[int] | None = None
+    admins: int | None = None
+    admins_ready: int | None = None
     bytes_stored: int
     users: int
     projects: int
@@ -459,9 +470,10 @@ class UndoDays(_Sent):
 
 
 class NightRun(_Sent):
-    """``started`` is false when the deadlines are being followed already."""
+    """``started`` is false when the deadlines are being followed already. ``job``: the number of the one that does."""
 
     started: bool
+    job: int | None = None
 
 
 class ProjectUsage(_Sent):
@@ -574,7 +586,10 @@ class Preview(_Sent):
 
 
 class Job(_Sent):
-    """Something done in the background. ``done`` of ``total`` is how far it is; ``total`` 0: it does not tell."""
+    """Something done in the background. ``done`` of ``total`` is how far it is; ``total`` 0: it does not tell.
+
+    ``tried_since``: the newest job that was later to do the same.
+    """
 
     id: int
     kind: str
@@ -589,6 +604,22 @@ class Job(_Sent):
     created_at: datetime
     finished_at: datetime | None
     last_error: str
+    tried_since: int | None = None
+
+
+class TryAgain(_Asked):
+    """Try again what failed, a step at a time, over the number ``after``; ``dry_run``: only count."""
+
+    after: int = 0
+    dry_run: bool = False
+
+
+class TriedAgain(_Sent):
+    """How many are tried again, or would be; ``more``: go on after ``last``."""
+
+    count: int
+    last: int = 0
+    more: bool = False
 
 
 class RunJob(_Asked):

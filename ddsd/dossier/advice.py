@@ -88,10 +88,9 @@ def _about_letters(dossier: Dossier) -> Iterator[Advice]:
         return
     for one in dossier.letters:
         if one.state is MailState.FAILED:
-            job = dossier.letter_jobs.get(one.id)
             yield Advice(
                 f"letter {one.id} ({one.kind}) to {one.recipient} failed",
-                f"ddsctl jobs retry {job}" if job else f"ddsctl mail show {one.id}",
+                f"ddsctl mail resend {one.id}",
             )
         elif one.state is MailState.QUEUED and one.attempts:
             yield Advice(

@@ -5,7 +5,7 @@ It is made of what other slices tell, in one reading transaction; a list is cut 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -22,11 +22,9 @@ from ddsd.errors import NotFound
 from ddsd.files import reconciliation
 from ddsd.files.reconciliation import FindingRow
 from ddsd.jobs import queue
-from ddsd.jobs.tables import Job, JobState
+from ddsd.jobs.tables import Job
 from ddsd.mail import outbox
-from ddsd.mail.outbox import SEND_MAIL, Envelope
-from ddsd.mail.tables import MailState
-from ddsd.notices.reminder_letters import SEND_REMINDER, SEND_SUMMARY
+from ddsd.mail.outbox import Envelope
 from ddsd.projects import overview, projects, quota
 from ddsd.projects.overview import ProjectRow
 from ddsd.projects.status import FINAL, MAX_EXTENSIONS, MAX_TIMES_EXPIRED
@@ -38,7 +36,6 @@ from ddsd.work import Work
 NEWEST: Final = 20
 """How many letters, jobs and audit lines are told."""
 MOST_FINDINGS: Final = 100
-_LETTER_JOBS: Final = (SEND_MAIL, SEND_REMINDER, SEND_SUMMARY)
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,7 @@ class UnitStanding:
 class Dossier:
     """Everything that is known of a project.
 
-    ``undelivered`` counts letters that hold back the removal of its data; ``letter_jobs`` are the failed jobs that
-    would send a failed letter, by the letter's number. ``over``: data and keys are gone for good.
+    ``undelivered`` counts letters that hold back the removal of its data. ``over``: data and keys are gone for good.
     """
 
     project: ProjectRow
@@ -78,7 +74,6 @@ class Dossier:
     history: Sequence[StatusEntry]
     letters: Sequence[Envelope]
     undelivered: int
-    letter_jobs: Mapping[int, int]
     jobs: Sequence[Job]
     findings: Sequence[FindingRow]
     audit: Sequence[AuditEntry]
@@ -114,7 +109,6 @@ async def read(work: Work, public_id: str) -> Dossier:
         history=await projects.history(work, project),
         letters=letters,
         undelivered=undelivered.get(public_id, 0),
-        letter_jobs=await _letter_jobs(work, letters),
         jobs=await queue.listing(work, limit=NEWEST, subject=public_id),
         findings=await reconciliation.listing(work, public_id, None, MOST_FINDINGS),
         audit=await trail.listing(work, Sought(subject=public_id), NEWEST),
@@ -150,14 +144,3 @@ async def _standing(work: Work, unit: Unit) -> UnitStanding:
 async def _creator(work: Work, project: Project) -> str:
     creator = await work.session.get(User, project.created_by) if project.created_by else None
     return creator.username if creator else ""
-
-
-async def _letter_jobs(work: Work, letters: Sequence[Envelope]) -> Mapping[int, int]:
-    failed = [str(one.id) for one in letters if one.state is MailState.FAILED]
-    jobs = Job.columns()
-    found = await work.session.execute(
-        select(jobs.subject, jobs.id)
-        .where(jobs.kind.in_(_LETTER_JOBS), jobs.subject.in_(failed), jobs.state == JobState.FAILED)
-        .order_by(jobs.id)
-    )
-    return {int(letter): int(job) for letter, job in found}

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 
 from ddsd.access import Action, System, require
 from ddsd.audit import trail
@@ -107,6 +107,13 @@ async def listing(
     if kind is not None:
         query = query.where(table.kind == kind)
     return [FindingRow(one, project) for one, project in await work.session.execute(query)]
+
+
+async def counts(work: Work) -> dict[str, int]:
+    """Return how many findings there are, by kind; a kind without any is left out."""
+    kind = Finding.columns().kind
+    found = await work.session.execute(select(kind, func.count()).group_by(kind).order_by(kind))
+    return {one.value: int(number) for one, number in found}
 
 
 async def begin(work: Work, public_id: str | None) -> Job:

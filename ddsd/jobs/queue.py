@@ -6,12 +6,13 @@ so two requests at the same moment cannot both win.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from ddsd.access import Action, require
@@ -130,15 +131,42 @@ async def retry(work: Work, job_id: int) -> Job:
     Raises:
         Forbidden: the actor does not operate this service.
         NotFound: there is none of this number.
-        WrongStatus: it has not failed.
+        WrongStatus: it has not failed, or has been done since.
         Busy: the same is queued or running already.
     """
     failed = await show(work, job_id)
     if failed.state is not JobState.FAILED:
         raise WrongStatus(f"Job {job_id} is {failed.state}; only a failed one can be retried.")
+    since = (await tried_since(work, [job_id])).get(job_id)
+    if since and (await show(work, since)).state is JobState.DONE:
+        raise WrongStatus(f"What job {job_id} did not manage is done: job {since} did it.")
     job = await enqueue(work, failed.kind, failed.subject)
     job.created_at = failed.created_at
     return job
+
+
+async def tried_since(work: Work, job_ids: Iterable[int]) -> Mapping[int, int]:
+    """Return, by number, the newest job that was later to do the same as one of these jobs, where there is one."""
+    later = aliased(Job)
+    found = await work.session.execute(
+        select(col(Job.id), func.max(col(later.id)))
+        .join(later, _same_later(later))
+        .where(col(Job.id).in_(list(job_ids)))
+        .group_by(col(Job.id))
+    )
+    return {int(job_id): int(since) for job_id, since in found}
+
+
+async def count_failed(work: Work) -> int:
+    """Return how many jobs have failed and were not tried again since."""
+    query = select(func.count()).select_from(Job).where(*_still_failed())
+    return (await work.session.scalar(query)) or 0
+
+
+async def still_failed(work: Work, after: int, limit: int) -> Sequence[int]:
+    """Return the numbers over ``after`` of jobs that have failed and were not tried again since, ascending."""
+    query = select(col(Job.id)).where(*_still_failed(), col(Job.id) > after)
+    return (await work.session.scalars(query.order_by(col(Job.id)).limit(limit))).all()
 
 
 async def forget_old(work: Work) -> int:
@@ -152,3 +180,16 @@ async def forget_old(work: Work) -> int:
         )
         forgotten += len(gone.all())
     return forgotten
+
+
+def _still_failed() -> tuple[ColumnElement[bool], ...]:
+    later = aliased(Job)
+    return (col(Job.state) == JobState.FAILED, ~exists().where(_same_later(later)))
+
+
+def _same_later(later: type[Job]) -> ColumnElement[bool]:
+    return and_(
+        col(later.kind) == col(Job.kind),
+        col(later.subject) == col(Job.subject),
+        col(later.id) > col(Job.id),
+    )

@@ -38,6 +38,7 @@ class Job(Table, table=True):
             postgresql_where=text("state IN ('queued', 'running')"),
         ),
         Index(None, "state", "run_after"),
+        Index(None, "kind", "subject"),
     )
 
     id: int = Field(default=None, primary_key=True)

@@ -103,6 +103,7 @@ async def write(
         body=_seal(services, rendered, attachments, message_id),
         secret=secret,
         message_id=message_id,
+        sent_by="" if at_once else sent_by,
         state=MailState.QUEUED if services.post.sends else MailState.KEPT,
         created_at=work.now,
     )
@@ -183,10 +184,34 @@ async def send_mail(services: Services, subject: str) -> None:
         raise queue.GiveUp(wrong.message) from wrong
 
 
+async def queue_again(work: Work, mail_id: int) -> bool:
+    """Let a failed letter leave after all, with as many tries as a new one; say whether it was one that can.
+
+    Its job looks first, as at the first time, whether it is still wanted.
+    """
+    mail = await work.session.get(Mail, mail_id, with_for_update=True, populate_existing=True)
+    if mail is None or mail.state is not MailState.FAILED or mail.body is None or not mail.sent_by:
+        return False
+    mail.state, mail.attempts = MailState.QUEUED, 0
+    await queue.enqueue_unless_active(work, mail.sent_by, str(mail.id))
+    return True
+
+
+async def refusal(work: Work) -> str:
+    """Return why the newest letter that was tried has not left; empty: it has."""
+    query = select(Mail).where(col(Mail.attempts) > 0).order_by(col(Mail.id).desc()).limit(1)
+    newest = (await work.session.scalars(query)).first()
+    return newest.last_error if newest and newest.state not in _SETTLED else ""
+
+
 async def listing(
-    work: Work, limit: int = 100, recipient: str | None = None, about: str | None = None
+    work: Work,
+    limit: int = 100,
+    recipient: str | None = None,
+    about: str | None = None,
+    state: MailState | None = None,
 ) -> Sequence[Envelope]:
-    """Return the newest ``limit`` letters, newest first; only those to ``recipient``, or ``about`` a project.
+    """Return the newest ``limit`` letters, newest first; of one recipient, about one project, in one state.
 
     Raises:
         Forbidden: the actor does not operate this service.
@@ -197,7 +222,9 @@ async def listing(
         query = query.where(Mail.recipient == recipient)
     if about is not None:
         query = query.where(Mail.about == about)
-    return [_envelope(mail) for mail in await work.session.scalars(query)]
+    if state is not None:
+        query = query.where(Mail.state == state)
+    return [envelope(mail) for mail in await work.session.scalars(query)]
 
 
 async def show(work: Work, mail_id: int) -> LetterView:
@@ -214,9 +241,9 @@ async def show(work: Work, mail_id: int) -> LetterView:
         raise NotFound(f"There is no letter {mail_id}.")
     withheld = _why_withheld(mail, sends=work.services.post.sends)
     if withheld or mail.body is None:
-        return LetterView(_envelope(mail), "", "", withheld)
+        return LetterView(envelope(mail), "", "", withheld)
     letter = _unseal(work.services, mail, mail.body)
-    return LetterView(_envelope(mail), letter.text, letter.html, "")
+    return LetterView(envelope(mail), letter.text, letter.html, "")
 
 
 async def undelivered(work: Work, public_ids: Iterable[str]) -> Mapping[str, int]:
@@ -358,7 +385,8 @@ def _new_message_id(public_url: str) -> str:
     return f"<{secrets.token_hex(16)}@{host}>"
 
 
-def _envelope(mail: Mail) -> Envelope:
+def envelope(mail: Mail) -> Envelope:
+    """Return what is known of a letter without opening it."""
     return Envelope(
         id=mail.id,
         kind=mail.kind,

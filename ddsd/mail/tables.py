@@ -26,7 +26,8 @@ class Mail(Table, table=True):
     """A letter. ``body`` is sealed under the instance key and, if ``secret``, gone once the letter has left.
 
     ``about`` is the public id of the project it tells of, if it tells of one. ``holds``: while it is not delivered,
-    that project's data is not removed by a deadline: see :func:`outbox.undelivered`.
+    that project's data is not removed by a deadline: see :func:`outbox.undelivered`. ``sent_by`` is the kind of the
+    job that sends it; empty: none, it left at once or never.
     """
 
     __tablename__ = "mails"
@@ -40,6 +41,7 @@ class Mail(Table, table=True):
     body: bytes | None = Field(default=None, sa_type=LargeBinary)
     secret: bool = Field(default=False)
     message_id: str = Field(max_length=120)
+    sent_by: str = Field(default="", max_length=40)
     state: MailState = Field(sa_type=EnumText(MailState), index=True)
     attempts: int = Field(default=0)
     created_at: datetime = Field(sa_type=UtcDateTime)

@@ -1,7 +1,8 @@
 """Mails a message of the day to everybody, or to those who work for units.
 
 Invariant: nobody is mailed the same message twice, however often it is sent, by however many daemons, and wherever a
-daemon is killed. A row per message and person says so; it is written in one transaction with the letter.
+daemon is killed. A row per message and person says so; it is written in one transaction with the letter. A letter that
+has failed did not reach its reader: it is queued anew when the message is sent again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ddsd.errors import InvalidInput, NotFound
 from ddsd.jobs import progress, queue
 from ddsd.jobs.runner import Handler
 from ddsd.mail import outbox
+from ddsd.mail.tables import Mail, MailState
 from ddsd.notices import motd
 from ddsd.notices.tables import Motd, MotdLetter
 from ddsd.users.tables import User, UserEmail
@@ -30,7 +32,7 @@ _UNITS_ONLY: Final = " units"
 
 
 async def send(work: Work, motd_id: object, unit_only: object) -> Motd:
-    """Begin to mail a message to everybody who has not been mailed it yet; a job does it (wire contract, section 4).
+    """Begin to mail a message to everybody it has not reached yet; a job does it (wire contract, section 4).
 
     Args:
         work: the transaction.
@@ -61,12 +63,14 @@ async def count_waiting(work: Work, motd_id: int, *, unit_only: bool) -> int:
     """
     require(work.actor, Action.INFORM_ALL)
     message = await _shown(work, motd_id)
-    return await _count(work, _waiting(message.id, unit_only=unit_only))
+    new = await _count(work, _waiting(message.id, unit_only=unit_only))
+    return new + await _count(work, _failed(message.id, unit_only=unit_only))
 
 
 async def mail_out(services: Services, subject: str) -> None:
     """Handle the job :data:`SEND_MOTD`: write the letters, some at a time; begun before, it goes on where it was."""
     number, units, _ = subject.partition(_UNITS_ONLY)
+    await _mail_again(services, int(number), unit_only=bool(units))
     while await _mail_some(services, int(number), unit_only=bool(units)):
         done, total = await _so_far(services, int(number), unit_only=bool(units))
         await progress.report(services, SEND_MOTD, subject, done=done, total=total)
@@ -117,6 +121,24 @@ async def _count(work: Work, query: Select[Any]) -> int:
     return int(found.scalar_one())
 
 
+async def _mail_again(services: Services, motd_id: int, *, unit_only: bool) -> None:
+    """Queue the letters that have failed, each once: those that fail again meanwhile wait for the next time."""
+    failed, last = _failed(motd_id, unit_only=unit_only), 0
+    mails = Mail.columns()
+    while True:
+        async with transaction(services, System()) as work:
+            message = await motd.find(work, motd_id)
+            if message is None or not message.active:
+                return
+            found = await work.session.scalars(failed.where(mails.id > last).limit(BATCH))
+            letters = found.all()
+            for mail_id in letters:
+                await outbox.queue_again(work, mail_id)
+        if not letters:
+            return
+        last = letters[-1]
+
+
 async def _mail_some(services: Services, motd_id: int, *, unit_only: bool) -> bool:
     """Write the next letters; say whether there may be more."""
     async with transaction(services, System()) as work:
@@ -160,5 +182,18 @@ def _waiting(motd_id: int, *, unit_only: bool) -> Select[Any]:
         .join(UserEmail, (emails.user_id == users.id) & emails.is_primary)
         .where(users.active, ~mailed)
         .order_by(users.id)
+    )
+    return query.where(users.role.in_(UNIT_ROLES)) if unit_only else query
+
+
+def _failed(motd_id: int, *, unit_only: bool) -> Select[Any]:
+    """Select the numbers of the letters that did not reach people who are still here, ascending."""
+    users, letters, mails = User.columns(), MotdLetter.columns(), Mail.columns()
+    query = (
+        select(mails.id)
+        .join(MotdLetter, letters.mail_id == mails.id)
+        .join(User, users.id == letters.user_id)
+        .where(letters.motd_id == motd_id, mails.state == MailState.FAILED, users.active)
+        .order_by(mails.id)
     )
     return query.where(users.role.in_(UNIT_ROLES)) if unit_only else query

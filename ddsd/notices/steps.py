@@ -41,7 +41,9 @@ def parse(text: str) -> tuple[int, ...]:
     if not all(
         word.isascii() and word.isdigit() and len(word) <= len(str(MOST_DAYS)) for word in words
     ):
-        raise InvalidInput(f"'{text}' are no days: give numbers and commas, such as 14,7,1.")
+        raise InvalidInput(
+            f"'{text}' are no days: give numbers from 1 to {MOST_DAYS} and commas, such as 14,7,1."
+        )
     days = sorted({int(word) for word in words}, reverse=True)
     if days and not 1 <= days[-1] <= days[0] <= MOST_DAYS:
         raise InvalidInput(f"Each number of days must be from 1 to {MOST_DAYS}.")

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Select, func, select, union_all
 
 from ddsd.access import NOT_THIS_ROLE, UNIT_ROLES, Action, Member, Role, require, require_member
-from ddsd.errors import Forbidden, NotFound
+from ddsd.errors import Forbidden, InvalidInput, NotFound
 from ddsd.projects import overview
 from ddsd.projects.tables import Project
 from ddsd.units.tables import Unit
@@ -103,17 +103,19 @@ async def by_project(
 async def recorded(
     work: Work, first: Month, last: Month, unit_public_id: str | None = None
 ) -> list[ProjectUsage]:
-    """Return what is written down for the months from ``first`` to ``last``.
+    """Return what is written down for the months from ``first`` to ``last``; nothing, if there was nothing to use.
 
     Raises:
         Forbidden: the actor does not operate this service.
+        InvalidInput: ``last`` is before ``first``, or ``first`` is not over.
         NotFound: there is no such unit, or none of these months is written down.
     """
     require(work.actor, Action.OPERATE)
     if unit_public_id is not None:
         await overview.require_unit(work, unit_public_id)
+    _require_over(work, first, last)
     newest = await monthly.newest_collected(work)
-    if newest is None or newest < first:
+    if (newest is None or newest < first) and await monthly.months_due(work):
         raise NotFound(
             f"The usage of {first} has not been written down yet. See: ddsctl usage collect --dry-run"
         )
@@ -161,6 +163,16 @@ def _recorded_and_since(
     return select(every.c.project_id, func.sum(every.c.byte_hours).label("byte_hours")).group_by(
         every.c.project_id
     )
+
+
+def _require_over(work: Work, first: Month, last: Month) -> None:
+    if last < first:
+        raise InvalidInput(f"The last month, {last}, is before the first, {first}.")
+    if first >= Month.of(work.now):
+        raise InvalidInput(
+            f"{first} is not over. It can be exported from {first.end:%Y-%m-%d} on; "
+            f"as far as it has come: ddsctl usage show --month {first}"
+        )
 
 
 def _with_names(unit_public_id: str | None) -> Select[Any]:

@@ -120,6 +120,18 @@ async def count_admins(work: Work, unit_id: int) -> int:
     return int(found.scalar_one())
 
 
+async def count_admins_with_password(work: Work, unit_id: int) -> int:
+    """Return how many of a unit's active admins have chosen a password, and so can log in."""
+    table = User.columns()
+    query = select(func.count()).where(
+        table.unit_id == unit_id,
+        table.role == Role.UNIT_ADMIN,
+        table.active.is_(True),
+        table.password_set_at.is_not(None),
+    )
+    return (await work.session.scalar(query)) or 0
+
+
 async def _unit_to_list(
     work: Work, own_unit_id: int | None, unit_public_id: str | None
 ) -> Unit | None:

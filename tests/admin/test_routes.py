@@ -19,6 +19,7 @@ from ddsd.contract.admin import Status
 from ddsd.db import revision
 from ddsd.errors import NotFound
 from ddsd.mail import outbox
+from ddsd.mail.tables import Mail
 from ddsd.planes.admin import present
 from ddsd.projects import status
 from ddsd.projects.status import Status as ProjectStatus
@@ -100,6 +101,18 @@ def test_status_tells_of_a_store_that_is_away_instead_of_failing(
     assert answer.status_code == 200
     assert answer.json()["store"]["answers"] is False
     assert answer.json()["store"]["problem"]
+
+
+def test_status_tells_that_the_mail_server_refuses(sending: AdminPlane) -> None:
+    async def arrange(work: Work) -> None:
+        mail = await work.session.get_one(Mail, await a_letter(work))
+        mail.attempts, mail.last_error = 2, "454 Relaying is not permitted."
+
+    sending.work(arrange)
+    transport = httpx.HTTPTransport(uds=str(sending.socket))
+    with httpx.Client(transport=transport, base_url="http://ddsd/1", timeout=60) as client:
+        told = Status.model_validate(client.get("/status").json())
+    assert told.mail.problem == "454 Relaying is not permitted."
 
 
 def test_the_revision_is_the_one_the_daemon_needs(plane: AdminPlane, http: httpx.Client) -> None:

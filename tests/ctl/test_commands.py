@@ -11,8 +11,9 @@ from sqlalchemy import update
 
 from ddsd.access import Role
 from ddsd.db import revision
+from ddsd.files.tables import Finding, FindingKind
 from ddsd.mail import outbox
-from ddsd.mail.tables import MailState
+from ddsd.mail.tables import Mail, MailState
 from ddsd.projects.status import Status
 from ddsd.users import invites
 from ddsd.users.tables import Invite
@@ -180,6 +181,63 @@ def test_letters_are_listed_and_shown(ctl: Ctl, plane: AdminPlane) -> None:
     shown = ctl("mail", "show", str(number))
     assert shown.code == 0
     assert "12345678" in shown.out
+
+
+def test_a_letter_that_failed_is_told_of_and_sent_again(ctl: Ctl, plane: AdminPlane) -> None:
+    async def failed(work: Work) -> int:
+        number = await a_letter(work)
+        mail = await work.session.get_one(Mail, number)
+        mail.state, mail.attempts, mail.sent_by = MailState.FAILED, 3, outbox.SEND_MAIL
+        mail.last_error = f"454 {'Relaying is not permitted. ' * 20}"
+        return number
+
+    number = plane.work(failed)
+    assert "1 failed (ddsctl mail ls --state failed" in ctl("status").out
+    assert len(ctl("mail", "ls", "--state", "failed").out.splitlines()[1]) < 250
+    assert ctl("mail", "ls", "--state", "sent", "--json").json == []
+    told: Any = ctl("mail", "resend", "--failed", "--dry-run", "--json").json
+    assert told["count"] == 1
+    queued: Any = ctl("mail", "resend", str(number), "--json").json
+    assert (queued["id"], queued["state"]) == (number, "queued")
+    again = ctl("mail", "resend", str(number))
+    assert (again.code, "only a failed one" in again.err) == (65, True)
+    none: Any = ctl("mail", "resend", "--failed", "--json").json
+    assert none["count"] == 0
+    assert ctl("mail", "resend").code == 2
+
+
+def test_status_says_plainly_what_waits_for_an_operator(ctl: Ctl, plane: AdminPlane) -> None:
+    async def arrange(work: Work) -> None:
+        work.session.add(
+            Finding(
+                kind=FindingKind.FILE_WITHOUT_OBJECT,
+                bucket="b",
+                key="a",
+                name="a",
+                found_at=work.now,
+                seen_at=work.now,
+            )
+        )
+
+    assert "store and database agree" in ctl("status").out
+    plane.work(arrange)
+    ctl("maintenance", "on")
+    said = ctl("status").out
+    assert "ON: closed for all but super admins (ddsctl maintenance off)" in said
+    assert "DISAGREE: 1 file-without-object (ddsctl files lost ls)" in said
+
+
+def test_a_unit_tells_how_many_admins_it_has_and_needs(ctl: Ctl) -> None:
+    ctl(*CREATE_GENOMICS)
+    ctl(*CREATE_MARIA)
+    shown = ctl("unit", "show", "genomics")
+    assert "1, 0 of them with a password; a unit needs two to create projects" in shown.out
+
+
+def test_who_has_only_mailed_codes_has_nothing_to_reset(ctl: Ctl) -> None:
+    ctl(*CREATE_GENOMICS)
+    ctl(*CREATE_MARIA)
+    assert "nothing else to forget" in ctl("user", "reset-2fa", "maria", "--yes").err
 
 
 def test_the_revision_is_shown(ctl: Ctl, plane: AdminPlane) -> None:

@@ -143,3 +143,11 @@ def test_a_comparison_that_runs_already_is_not_begun_twice(plane: AdminPlane, ct
     plane.work(lambda work: queue.enqueue(work, reconciliation.COMPARE_STORE, EVERYTHING))
     ended = ctl("files", "lost", "ls", "--compare")
     assert (ended.code, "being done already" in ended.err) == (65, True)
+
+
+def test_nothing_to_do_is_said_in_words(ctl: Ctl, delivery: Delivery, tmp_path: Path) -> None:
+    log = tmp_path / "empty.json"
+    log.write_text("{}")
+    refused = ctl("files", "import-log", str(log), "--project", delivery.project.public_id)
+    assert (refused.code, "names no files" in refused.err) == (65, True)
+    assert ctl("files", "lost", "add", "--dry-run").err == "No bucket is missing.\n"

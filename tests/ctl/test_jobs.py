@@ -57,6 +57,25 @@ def test_a_failed_job_is_retried_as_a_new_one_and_recorded(plane: AdminPlane, ct
     assert [(one.action, one.subject) for one in entries] == [("job.retry", "empty_project")]
 
 
+def test_all_failed_jobs_are_retried_and_told_of_no_more(plane: AdminPlane, ctl: Ctl) -> None:
+    number = a_job(plane, state=JobState.FAILED, last_error="The store says no " * 20)
+    assert (
+        "1 failed (ddsctl jobs ls --state failed; ddsctl jobs retry --failed)" in ctl("status").out
+    )
+    assert len(ctl("jobs", "ls").out.splitlines()[1]) < 200
+    assert ctl("jobs", "show", str(number)).out.count("The store says no") == 20
+    told: Any = ctl("jobs", "retry", "--failed", "--dry-run", "--json").json
+    assert told["count"] == 1
+    assert ctl("jobs", "retry", "--failed").code == 65
+    done: Any = ctl("jobs", "retry", "--failed", "--yes", "--json").json
+    assert done["count"] == 1
+    assert "1 queued\n" in ctl("status").out
+    listed: Any = ctl("jobs", "ls", "--state", "failed", "--json").json
+    assert [(one["id"], one["tried_since"]) for one in listed] == [(number, number + 1)]
+    for words in ([], ["1", "--failed"], ["--failed", "--wait"], ["1", "--dry-run"]):
+        assert ctl("jobs", "retry", *words).code == 2
+
+
 def test_every_scheduled_job_is_listed_and_can_be_started(plane: AdminPlane, ctl: Ctl) -> None:
     told: Any = ctl("jobs", "scheduled", "--json").json
     kinds = [one.kind for one in bootstrap.scheduled(plane.services.settings)]

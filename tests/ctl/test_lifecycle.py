@@ -117,8 +117,8 @@ def test_what_is_due_is_listed_and_then_done_in_the_background(ctl: Ctl, plane: 
         assert first.split("\t")[:4] == [expired, "imaging", "Expired", "hide"]
         assert second.split("\t")[:4] == [available, "imaging", "Available", "expire"]
     assert plane.work(audited) == []
-    assert ctl("lifecycle", "run", "--json").json == {"started": True}
-    assert ctl("lifecycle", "run", "--json").json == {"started": False}
+    assert ctl("lifecycle", "run", "--json").json == {"started": True, "job": 1}
+    assert ctl("lifecycle", "run", "--json").json == {"started": False, "job": None}
     assert plane.work(audited) == ["lifecycle.run all"] * 2
 
 
@@ -158,3 +158,41 @@ def test_a_units_undo_window_is_set_within_bounds(ctl: Ctl, plane: AdminPlane) -
     assert (
         ctl("lifecycle", "configure", "no-unit", "--undo-days", "3").code == ExitCode.REFUSED_INPUT
     )
+
+
+def test_a_refusal_names_the_command_that_leads_on(ctl: Ctl, plane: AdminPlane) -> None:
+    in_progress, _, expired = plane.work(projects)
+    for words in (("restore",), ("extend", "--days", "3"), ("retract",)):
+        refused = ctl("project", words[0], expired, *words[1:])
+        assert refused.code == ExitCode.REFUSED_INPUT
+        assert (
+            f"To make it available again: ddsctl project release {expired} --dry-run" in refused.err
+        )
+    refused = ctl("project", "expire", in_progress)
+    assert f"To make it available: ddsctl project release {in_progress} --dry-run" in refused.err
+
+    async def hide(work: Work) -> None:
+        found = await work.session.execute(
+            select(Project).where(Project.columns().public_id == expired)
+        )
+        project = found.scalar_one()
+        project.status, project.purge_after = Status.ARCHIVED, NOW + timedelta(days=3)
+
+    plane.work(hide)
+    assert f"still kept: ddsctl project restore {expired}" in ctl("project", "release", expired).err
+
+
+def test_before_data_goes_it_is_told_how_much_there_is(ctl: Ctl, plane: AdminPlane) -> None:
+    _, available, _ = plane.work(projects)
+
+    async def deliver(work: Work) -> None:
+        found = await work.session.execute(
+            select(Project).where(Project.columns().public_id == available)
+        )
+        project = found.scalar_one()
+        project.file_count, project.bytes_stored = 5, 1_100_000
+
+    plane.work(deliver)
+    told = "It has 5 files, 1.1 MB; 0 of 0 researchers have not downloaded all of it."
+    assert told in ctl("project", "archive", available).err
+    assert told in ctl("project", "archive", available, "--dry-run").err

@@ -52,7 +52,8 @@ def test_a_message_is_added_listed_and_deactivated(ctl: Ctl) -> None:
         (("add", ""), "No MOTD specified."),
         (("deactivate", "1"), "MOTD with id 1 is not active."),
         (("deactivate", "9"), "MOTD with id 9 does not exist"),
-        (("send", "1", "--yes"), "There is no active MOTD with ID '1'."),
+        (("send", "1", "--yes"), "add it again with ddsctl motd add"),
+        (("send", "9", "--yes"), "There is no active MOTD with ID '9'."),
     ):
         ended = ctl("motd", *words)
         assert (ended.code, ended.out) == (65, "")
@@ -125,3 +126,8 @@ async def a_project_that_ends(work: Work) -> None:
     work.session.add(
         StatusEntry(project_id=project.id, status=Status.AVAILABLE, deadline=deadline, at=released)
     )
+
+
+def test_days_that_are_too_many_are_told_how_many_may_be(staffed: Ctl) -> None:
+    refused = staffed("reminders", "set", "imaging", "--days", "100")
+    assert (refused.code, "from 1 to 90" in refused.err) == (65, True)

@@ -110,6 +110,18 @@ class TestUsage:
         assert "24.00 GB·h" in ctl("usage", "show").out
         assert "Every month that is over is written down." in ctl("usage", "collect").err
 
+    def test_a_month_that_cannot_be_exported_says_why_and_when(self, ctl: Ctl) -> None:
+        ctl("usage", "collect")
+        this = LAST.following()
+        refused = ctl("usage", "export", "--from", str(this))
+        assert refused.code == 65
+        assert f"{this} is not over" in refused.err
+        assert f"ddsctl usage show --month {this}" in refused.err
+        swapped = ctl("usage", "export", "--from", str(LAST), "--to", str(LAST.preceding()))
+        assert (swapped.code, "is before the first" in swapped.err) == (65, True)
+        nothing = ctl("usage", "export", "--from", str(LAST.preceding().preceding()))
+        assert (nothing.code, len(nothing.out.splitlines())) == (0, 1)
+
     def test_months_that_were_missed_are_caught_up_with_one_request_each(
         self, ctl: Ctl, plane: AdminPlane
     ) -> None:
@@ -171,7 +183,15 @@ def test_the_store_is_shown_as_it_is_configured(ctl: Ctl, plane: AdminPlane) -> 
     assert (shown["kind"], shown["answers"], shown["problem"]) == ("embedded", True, "")
     assert shown["directory"] == str(plane.services.settings.store_directory)
     plane.store.away = True
-    away = ctl("store", "show", "--json").json
+    ended = ctl("store", "show", "--json")
+    assert ended.code == 69
+    away = ended.json
     assert isinstance(away, dict)
     assert away["answers"] is False
     assert away["problem"]
+
+
+def test_in_its_first_month_a_service_exports_a_head_and_no_lines(ctl: Ctl) -> None:
+    ended = ctl("usage", "export")
+    assert (ended.code, ended.out.count("\n")) == (0, 1)
+    assert ended.out.startswith("unit,month,project")

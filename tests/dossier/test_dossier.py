@@ -280,18 +280,18 @@ async def test_who_had_what_and_which_letters_went_out_is_told_when_all_is_over(
     assert told.letters == []
 
 
-async def test_a_failed_letter_is_tried_again_by_its_job(services: Services) -> None:
+async def test_a_failed_letter_is_sent_again_by_its_number(services: Services) -> None:
     project = await a_case(services, Status.EXPIRED)
     async with transaction(services, System()) as work:
         other = await a_life(work, Status.AVAILABLE)
         await a_letter(work, other, MailState.FAILED)
         await a_letter(work, project, MailState.SENT)
         failed = await a_letter(work, project, MailState.FAILED)
-        job = _job(work, "send_mail", str(failed.id), JobState.FAILED)
+        _job(work, "send_mail", str(failed.id), JobState.FAILED)
         await work.session.flush()
     assert len((await read(services, project)).letters) == 2
     assert await advised(services, project) == [
-        f"letter {failed.id} (project_archived) to unit@x.se failed: ddsctl jobs retry {job.id}",
+        f"letter {failed.id} (project_archived) to unit@x.se failed: ddsctl mail resend {failed.id}",
         "its data is not removed while letters about it (1) are not delivered: see the letters; "
         f"or end it by hand: ddsctl project archive {project.public_id}",
     ]

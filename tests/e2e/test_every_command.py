@@ -541,7 +541,7 @@ def test_a_message_of_the_day_is_shown_mailed_once_and_taken_away(
 
 def mailed(demo: Instance) -> set[str]:
     """Return whom the message of the day was mailed to, each at most once."""
-    subject = "Important Information: Data Delivery System"
+    subject = "Important Information: Demo Facility"
     letters = [one for one in demo.ctl("mail", "ls") if one["subject"] == subject]
     people = {str(one["recipient"]).partition("@")[0] for one in letters}
     assert len(people) == len(letters)

@@ -247,3 +247,28 @@ async def test_a_unit_that_is_none_is_not_found(services: Services) -> None:
     with pytest.raises(NotFound):
         async with transaction(services, OPERATOR) as work:
             await rotation.rotate(work, "nobody", at_once=False)
+
+
+@on_one_database
+async def test_an_embedded_store_whose_keys_were_removed_serves_with_new_ones(
+    services: Services, tmp_path: Path
+) -> None:
+    store = EmbeddedStore(directory=tmp_path / "embedded")
+    served = replace(services, store=store, clock=SystemClock())
+    _, project = await a_unit_with_project(served)
+    await store.start()
+    try:
+        await store.ensure_bucket(project.bucket)
+        await store.put(project.bucket, "a", b"content")
+        old = (await grants.download_links(served, System(), project))("a")
+        await store.stop()
+        (tmp_path / "embedded" / "keys.json").unlink()
+        await store.start()
+        async with transaction(served, OPERATOR) as work:
+            await rotation.rotate(work, None, at_once=True)
+        new = (await grants.download_links(served, System(), project))("a")
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.get(old)).status_code == 403
+            assert (await client.get(new)).content == b"content"
+    finally:
+        await store.stop()

@@ -10,7 +10,7 @@ from sqlmodel import select
 
 from ddsd.access import Nobody, System
 from ddsd.errors import Busy, Forbidden, NotFound, WrongStatus
-from ddsd.jobs import queue
+from ddsd.jobs import operating, queue
 from ddsd.jobs.housekeeping import forget_old_jobs
 from ddsd.jobs.tables import Job, JobState
 from ddsd.work import Services, reading, transaction
@@ -117,6 +117,36 @@ async def test_a_failed_job_is_retried_as_a_new_one(services: Services) -> None:
         again = await queue.retry(work, failed.id)
     assert (again.kind, again.subject, again.attempts) == ("archive", "unit00001", 0)
     assert await everything(services) == [again.id, failed.id]
+
+
+async def test_what_was_tried_again_counts_as_failed_no_more_and_is_not_done_twice(
+    services: Services,
+) -> None:
+    first, second = await enqueue(services), await enqueue(services, "unit00002")
+    for job in (first, second):
+        await end(services, job, JobState.FAILED)
+    async with transaction(services, ROOT) as work:
+        assert await queue.count_failed(work) == 2
+        again = await queue.retry(work, first.id)
+        assert await queue.count_failed(work) == 1
+        assert await queue.tried_since(work, [first.id, second.id]) == {first.id: again.id}
+    await end(services, again, JobState.DONE)
+    async with transaction(services, ROOT) as work:
+        with pytest.raises(WrongStatus, match=f"job {again.id} did it"):
+            await queue.retry(work, first.id)
+        done = await operating.retry_failed(work, 0)
+        assert (done.jobs, done.last, done.more) == (1, second.id, False)
+        assert await queue.count_failed(work) == 0
+
+
+async def test_a_try_that_failed_again_is_the_one_that_counts(services: Services) -> None:
+    first = await enqueue(services)
+    await end(services, first, JobState.FAILED)
+    async with transaction(services, ROOT) as work:
+        again = await queue.retry(work, first.id)
+    await end(services, again, JobState.FAILED)
+    async with reading(services, ROOT) as work:
+        assert await queue.still_failed(work, 0, 10) == [again.id]
 
 
 async def test_only_what_failed_can_be_retried(services: Services) -> None:

@@ -9,11 +9,13 @@ import pytest
 from sqlmodel import col, select
 
 from ddsd.access import Nobody, System
-from ddsd.errors import Forbidden, MailUnavailable, NotFound
+from ddsd.audit import trail
+from ddsd.audit.trail import Sought
+from ddsd.errors import Forbidden, MailUnavailable, NotFound, WrongStatus
 from ddsd.jobs.queue import GiveUp
 from ddsd.jobs.runner import JobRunner, Pace
 from ddsd.jobs.tables import Job, JobState
-from ddsd.mail import outbox
+from ddsd.mail import outbox, resending
 from ddsd.mail.handlers import HANDLERS, forget_old_mails
 from ddsd.mail.port import Letter, MailTransport
 from ddsd.mail.tables import Mail, MailState
@@ -252,6 +254,72 @@ async def test_a_failed_letter_is_sent_when_its_job_is_retried(
     mail_server.accept()
     await outbox.send_mail(sending, str(mail_id))
     assert (await row(sending, mail_id)).state is MailState.SENT
+
+
+async def fail(services: Services, mail_server: MailServer, mail_id: int) -> None:
+    mail_server.refuse(550)
+    with pytest.raises(GiveUp):
+        await outbox.send_mail(services, str(mail_id))
+    mail_server.accept()
+
+
+async def test_a_failed_letter_is_sent_again_once_and_with_all_its_tries(
+    sending: Services, mail_server: MailServer
+) -> None:
+    mail_id = await write_release(sending)
+    await fail(sending, mail_server, mail_id)
+    async with transaction(sending, System()) as work:
+        assert "550" in await outbox.refusal(work)
+        for job in await work.session.scalars(select(Job)):
+            job.state = JobState.FAILED
+    async with transaction(sending, ROOT) as work:
+        assert await resending.count_failed(work) == 1
+        assert (await resending.resend(work, mail_id)).state is MailState.QUEUED
+        with pytest.raises(WrongStatus, match="only a failed one"):
+            await resending.resend(work, mail_id)
+        [entry] = await trail.listing(work, Sought(action="mail.resend"), 10)
+        assert entry.subject == KIM
+    assert (await row(sending, mail_id)).attempts == 0
+    assert await job_subjects(sending) == [("send_mail", str(mail_id))] * 2
+    await outbox.send_mail(sending, str(mail_id))
+    assert len(mail_server.everything()) == 1
+    async with reading(sending, ROOT) as work:
+        assert await outbox.refusal(work) == ""
+
+
+async def test_all_failed_letters_are_sent_again_but_for_codes_of_a_moment(
+    sending: Services, mail_server: MailServer
+) -> None:
+    failed = [await write_release(sending) for _ in range(2)]
+    for mail_id in failed:
+        await fail(sending, mail_server, mail_id)
+    mail_server.refuse(550)
+    code = await write_code(sending)
+    with pytest.raises(MailUnavailable):
+        await outbox.send_now(sending, code)
+    queued = await write_release(sending)
+    async with transaction(sending, ROOT) as work:
+        done = await resending.resend_failed(work, 0)
+        assert (done.letters, done.last, done.more) == (2, failed[-1], False)
+        assert await resending.count_failed(work) == 0
+        with pytest.raises(WrongStatus, match="logs in again"):
+            await resending.resend(work, code)
+        with pytest.raises(NotFound):
+            await resending.resend(work, 4711)
+    async with reading(sending, ROOT) as work:
+        found = await outbox.listing(work, state=MailState.QUEUED)
+        assert [one.id for one in found] == [queued, *reversed(failed)]
+
+
+async def test_only_operators_send_letters_again(services: Services) -> None:
+    async with reading(services, Nobody()) as work:
+        for refused in (
+            resending.resend(work, 1),
+            resending.resend_failed(work, 0),
+            resending.count_failed(work),
+        ):
+            with pytest.raises(Forbidden):
+                await refused
 
 
 async def test_after_a_kill_between_acceptance_and_commit_the_same_letter_is_sent_again(

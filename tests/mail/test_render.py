@@ -34,7 +34,7 @@ SUBJECTS: Final = {
     "recovery_code_used": "A recovery code of your account in the Sequencing Core was used",
     "second_factor_changed": "Your second factor was changed in the Sequencing Core",
     "second_factor_reset": "Your second factor was reset in the Sequencing Core",
-    "motd": "Important Information: Data Delivery System",
+    "motd": "Important Information: Sequencing Core",
     "deadline_reminder": "Project unit00001 can be downloaded until 2026-11-29 23:59:59 UTC",
     "deadlines_summary": "Deadlines of Genomics Unit in the Sequencing Core",
     "deadlines_held": "Projects are not archived, as letters about them are not delivered (Sequencing Core)",

@@ -11,6 +11,7 @@ from sqlalchemy import delete, select, update
 from ddsd.access import Nobody, Operator, Role, System
 from ddsd.errors import Busy, Forbidden
 from ddsd.jobs import queue
+from ddsd.jobs.tables import Job, JobState
 from ddsd.mail.tables import Mail, MailState
 from ddsd.notices import mailing, motd
 from ddsd.users.tables import User, UserEmail
@@ -88,6 +89,29 @@ async def test_sent_again_it_reaches_only_those_who_were_not_mailed(services: Se
     assert (await mailed(services))["late@example.org"] == 1
 
 
+async def test_sent_again_it_reaches_those_whose_letter_has_failed(
+    sending: Services, mail_server: MailServer
+) -> None:
+    number = await a_message(sending, people=2)
+    await mailing.mail_out(sending, str(number))
+    mail_server.refuse(550)
+    for job in await _letter_jobs(sending):
+        with pytest.raises(queue.GiveUp):
+            await mailing.send_letter(sending, job.subject)
+    async with transaction(sending, System()) as work:
+        await work.session.execute(update(Job).values(state=JobState.FAILED))
+        await a_user(work.session, role=Role.SUPER_ADMIN, email="late@example.org")
+    assert await states(sending) == {MailState.FAILED: 2}
+    assert await waiting(sending, number) == 3
+    assert await waiting(sending, number, unit_only=True) == 0
+    mail_server.accept()
+    await mailing.mail_out(sending, str(number))
+    assert await waiting(sending, number) == 0
+    await _send_all(sending)
+    assert await states(sending) == {MailState.SENT: 3}
+    assert len({one.recipients for one in mail_server.everything()}) == 3
+
+
 async def test_two_daemons_at_once_mail_nobody_twice(
     services: Services, new_services: NewServices
 ) -> None:
@@ -162,7 +186,11 @@ async def test_nobody_may_neither_count_nor_list(services: Services) -> None:
 
 async def _send_all(services: Services) -> None:
     """Run the jobs that send letters."""
-    async with reading(services, System()) as work:
-        found = [one for one in await queue.listing(work) if one.kind == mailing.SEND_MOTD_LETTER]
-    for job in found:
+    for job in await _letter_jobs(services):
         await mailing.HANDLERS[job.kind](services, job.subject)
+
+
+async def _letter_jobs(services: Services) -> list[Job]:
+    async with reading(services, System()) as work:
+        found = await queue.listing(work, JobState.QUEUED)
+        return [one for one in found if one.kind == mailing.SEND_MOTD_LETTER]

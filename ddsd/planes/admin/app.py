@@ -102,6 +102,7 @@ HANDLERS: Final = (
     jobs.show_job,
     jobs.run_job,
     jobs.retry_job,
+    jobs.retry_failed_jobs,
     jobs.list_schedule,
     lost.list_findings,
     lost.compare,
@@ -111,6 +112,8 @@ HANDLERS: Final = (
     lost.import_log,
     mails.list_mails,
     mails.show_mail,
+    mails.resend_mail,
+    mails.resend_failed_mails,
     mails.list_samples,
     mails.show_sample,
 )

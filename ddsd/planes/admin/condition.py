@@ -16,11 +16,15 @@ from ddsd.contract import admin as wire
 from ddsd.db import revision
 from ddsd.db.base import Table
 from ddsd.errors import StoreRefused, StoreUnavailable
+from ddsd.files import reconciliation
 from ddsd.files import stores as places_of
+from ddsd.jobs import queue
 from ddsd.jobs.schedule import ScheduledJob
 from ddsd.jobs.tables import Job, JobState
 from ddsd.lifecycle import deadlines
+from ddsd.mail import outbox
 from ddsd.mail.tables import Mail, MailState
+from ddsd.notices import maintenance
 from ddsd.planes.admin import present
 from ddsd.projects.tables import Project
 from ddsd.settings import StoreKind
@@ -74,12 +78,15 @@ async def status(work: Work, started: Started, public: PublicPlane) -> wire.Stat
         database=await _database(work.services),
         store=await _store(work.services),
         mail=await _mail(work),
-        jobs=await _by_state(work, Job, JobState),
+        jobs=await _by_state(work, Job, JobState)
+        | {JobState.FAILED.value: await queue.count_failed(work)},
         units=await _count(work, Unit),
         users=await _count(work, User),
         projects=await _count(work, Project),
         quotas=[present.standing(one) for one in await quota.standings(work) if one.over],
         held=len(await deadlines.held(work)),
+        maintenance=await maintenance.is_on(work),
+        lost=await reconciliation.counts(work),
     )
 
 
@@ -183,6 +190,7 @@ async def _mail(work: Work) -> wire.MailStatus:
         kind=work.services.settings.mail.kind.value,
         sends=work.services.post.sends,
         letters=await _by_state(work, Mail, MailState),
+        problem=await outbox.refusal(work) if work.services.post.sends else "",
     )
 
 

@@ -220,7 +220,7 @@ def login(one: Login) -> wire.Session:
     )
 
 
-def job(one: Job) -> wire.Job:
+def job(one: Job, tried_since: int | None = None) -> wire.Job:
     """Show a job."""
     return wire.Job(
         id=one.id,
@@ -236,6 +236,7 @@ def job(one: Job) -> wire.Job:
         created_at=one.created_at,
         finished_at=one.finished_at,
         last_error=one.last_error,
+        tried_since=tried_since,
     )
 
 

@@ -63,6 +63,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
     with op.batch_alter_table("jobs", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_jobs_kind_subject"), ["kind", "subject"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_jobs_state_run_after"), ["state", "run_after"], unique=False
         )
@@ -85,6 +86,7 @@ def upgrade() -> None:
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("secret", sa.Boolean(), nullable=False),
         sa.Column("message_id", sa.String(length=120), nullable=False),
+        sa.Column("sent_by", sa.String(length=40), nullable=False),
         sa.Column("state", sa.String(length=40), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),

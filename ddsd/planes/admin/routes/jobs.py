@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.status_codes import HTTP_200_OK
 
 from ddsd.access import Operator
 from ddsd.contract import admin as wire
 from ddsd.jobs import operating, queue
-from ddsd.jobs.tables import JobState
+from ddsd.jobs.tables import Job, JobState
 from ddsd.planes.admin import present
 from ddsd.planes.admin.condition import Timetable
 from ddsd.work import Services, reading, transaction
@@ -26,7 +28,9 @@ async def list_jobs(
 ) -> list[wire.Job]:
     """List jobs, newest first."""
     async with reading(services, operator) as work:
-        return [present.job(one) for one in await queue.listing(work, in_state, limit)]
+        found = await queue.listing(work, in_state, limit)
+        since = await queue.tried_since(work, _failed(found))
+        return [present.job(one, since.get(one.id)) for one in found]
 
 
 @get("/jobs/{number:int}")
@@ -37,7 +41,9 @@ async def show_job(
 ) -> wire.Job:
     """Show one job."""
     async with reading(services, operator) as work:
-        return present.job(await queue.show(work, number))
+        found = await queue.show(work, number)
+        since = await queue.tried_since(work, _failed([found]))
+        return present.job(found, since.get(number))
 
 
 @post("/jobs")
@@ -63,9 +69,27 @@ async def retry_job(
         return present.job(await operating.retry(work, number))
 
 
+@post("/jobs/retry", status_code=HTTP_200_OK)
+async def retry_failed_jobs(
+    data: JSONBody[wire.TryAgain],
+    services: NamedDependency[Services],
+    operator: NamedDependency[Operator],
+) -> wire.TriedAgain:
+    """Try again what failed jobs did not manage, a step at a time, or only count them."""
+    async with transaction(services, operator) as work:
+        if data.dry_run:
+            return wire.TriedAgain(count=await queue.count_failed(work))
+        done = await operating.retry_failed(work, data.after)
+    return wire.TriedAgain(count=done.jobs, last=done.last, more=done.more)
+
+
 @get("/schedule", sync_to_thread=False)
 def list_schedule(
     operator: NamedDependency[Operator], timetable: NamedDependency[Timetable]
 ) -> list[wire.ScheduledJob]:
     """List what comes by the clock."""
     return [present.scheduled(one) for one in timetable.jobs]
+
+
+def _failed(jobs: Iterable[Job]) -> list[int]:
+    return [one.id for one in jobs if one.state is JobState.FAILED]

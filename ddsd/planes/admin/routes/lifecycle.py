@@ -52,7 +52,7 @@ async def run_night(
     async with transaction(services, operator) as work:
         job = await deadlines.run_now(work)
         trail.record(work, "lifecycle.run", "all", started=job is not None)
-    return wire.NightRun(started=job is not None)
+    return wire.NightRun(started=job is not None, job=job.id if job else None)
 
 
 @put("/units/{public_id:str}/undo-days")

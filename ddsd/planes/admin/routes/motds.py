@@ -8,9 +8,10 @@ from litestar.params import FromPath, FromQuery, JSONBody
 
 from ddsd.access import Operator
 from ddsd.contract import admin as wire
+from ddsd.errors import WrongStatus
 from ddsd.notices import mailing, motd
 from ddsd.planes.admin import present
-from ddsd.work import Services, reading, transaction
+from ddsd.work import Services, Work, reading, transaction
 
 
 @get("/motds")
@@ -56,7 +57,17 @@ async def send_motd(
 ) -> wire.Mailing:
     """Begin to mail a message, or only count to whom."""
     async with transaction(services, operator) as work:
+        await _require_shown(work, motd_id)
         people = await mailing.count_waiting(work, motd_id, unit_only=data.unit_only)
         if not data.dry_run:
             await mailing.send(work, motd_id, data.unit_only)
     return wire.Mailing(id=motd_id, unit_only=data.unit_only, people=people)
+
+
+async def _require_shown(work: Work, motd_id: int) -> None:
+    """Say what to do about a message that is shown no more; the stock wire's words do not."""
+    found = await motd.find(work, motd_id)
+    if found is not None and not found.active:
+        raise WrongStatus(
+            f"Message {motd_id} is deactivated: add it again with ddsctl motd add, and send that."
+        )

@@ -15,6 +15,7 @@ from ddsd.projects import overview
 from ddsd.projects.overview import Load
 from ddsd.units import units
 from ddsd.units.units import Wanted
+from ddsd.users import directory
 from ddsd.work import Services, reading, rehearsal, transaction
 
 
@@ -51,7 +52,10 @@ async def show_unit(
     async with reading(services, operator) as work:
         unit = await units.find(work, public_id)
         loads = await overview.load_by_unit(work)
-        return present.unit(units.row(unit), loads[public_id], reminders.of_unit(work, unit))
+        told = present.unit(units.row(unit), loads[public_id], reminders.of_unit(work, unit))
+        admins = await directory.count_admins(work, unit.id)
+        ready = await directory.count_admins_with_password(work, unit.id)
+        return told.model_copy(update={"admins": admins, "admins_ready": ready})
 
 
 @post("/units/{public_id:str}", status_code=HTTP_200_OK)
