@@ -6,18 +6,20 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
+import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ddsctl import failures
 from ddsctl.failures import ExitCode, Failure
 from ddsd.contract.admin import Refusal
-from ddsd.contract.words import API_VERSION, HOST
+from ddsd.contract.words import API_HEADER, API_VERSION, HOST, VERSION_HEADER
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Parsed = TypeVar("Parsed")
@@ -43,6 +45,7 @@ class Daemon:
 
     def __init__(self, address: Path) -> None:
         self._socket = address
+        self._warned_of: str | None = None
         self._http = httpx.Client(
             transport=httpx.HTTPTransport(uds=str(address)),
             base_url=f"http://{HOST}/{API_VERSION}",
@@ -124,7 +127,20 @@ class Daemon:
         content = body.model_dump_json() if body else None
         headers = {"Content-Type": "application/json"} if body else None
         with self._failures():
-            return self._http.request(method, path, params=query, content=content, headers=headers)
+            answer = self._http.request(
+                method, path, params=query, content=content, headers=headers
+            )
+        self._compare_versions(answer.headers)
+        return answer
+
+    def _compare_versions(self, headers: httpx.Headers) -> None:
+        """Warn once of a daemon of another version, and refuse to guess what one of another API means."""
+        theirs, ours = headers.get(VERSION_HEADER), version("ddsd")
+        if headers.get(API_HEADER, API_VERSION) != API_VERSION:
+            raise failures.other_api(theirs or "unknown", ours)
+        if theirs not in {None, ours, self._warned_of}:
+            self._warned_of = theirs
+            typer.echo(failures.other_version(str(theirs), ours), err=True)
 
     def _knock(self) -> None:
         """See whether anybody opens: httpx hides why a connection fails, and leaves its socket open then."""

@@ -97,7 +97,8 @@ def daemon_away(socket: Path) -> Failure:
     """Nobody listens on the socket."""
     return Failure(
         ExitCode.UNAVAILABLE,
-        f"the daemon does not answer on {socket}. Is it running? See: systemctl status ddsd. "
+        f"the daemon does not answer on {socket}. Is it running, or still starting or stopping? "
+        "See: systemctl status ddsd. "
         "If it uses another socket (listen.admin_socket), name that with --socket.",
     )
 
@@ -118,6 +119,26 @@ def not_ddsd(socket: Path) -> Failure:
         f"what answers on {socket} is not understood. Is it ddsd, and of the version of this ddsctl "
         "(ddsctl --version)?",
     )
+
+
+def other_api(theirs: str, ours: str) -> Failure:
+    """The daemon speaks another API than this ddsctl."""
+    return Failure(
+        ExitCode.FAILED,
+        f"the daemon is ddsd {theirs}, this is ddsctl {ours}: they do not understand each other. "
+        f"{_SAME_VERSION}",
+    )
+
+
+def other_version(theirs: str, ours: str) -> str:
+    """Say that the daemon has another version than this ddsctl, and understands it all the same."""
+    return f"ddsctl: Warning: the daemon is ddsd {theirs}, this is ddsctl {ours}. {_SAME_VERSION}"
+
+
+_SAME_VERSION: Final = (
+    "After an upgrade, restart it: systemctl restart ddsd. "
+    "Otherwise use the ddsctl that came with it."
+)
 
 
 def socket_closed_to_us(socket: Path) -> Failure:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import grp
 import os
+import pwd
 import ssl
 import tempfile
 from collections.abc import Callable, Mapping
@@ -185,8 +186,17 @@ def _check_state_directory(settings: Settings) -> None:
             pass
     except OSError as wrong:
         raise ConfigurationError(
-            f"instance.state_dir: {there} may not be written to by this user ({wrong.strerror})"
+            f"instance.state_dir: {there} may not be written to by {user_name()} ({wrong.strerror});"
+            f" give it to that user, as root: chown -R {user_name()} {there}"
         ) from wrong
+
+
+def user_name() -> str:
+    """Return who this process runs as."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container may run as a number
+        return str(os.geteuid())
 
 
 def _check_admin_group(settings: Settings) -> None:
@@ -239,7 +249,10 @@ def job_runner(services: Services) -> JobRunner:
 
     To be called on the daemon's event loop.
     """
-    pace = Pace(stop_within_s=services.settings.listen.drain_s)
+    pace = Pace(
+        stop_within_s=services.settings.listen.drain_s,
+        attempts_of={store_check.CHECK_STORE: 3},  # somebody waits for it
+    )
     runner = JobRunner(services, _JOBS, pace=pace)
     if isinstance(services.wake_jobs, JobBell):
         services.wake_jobs.connect(runner.wake)

@@ -10,7 +10,6 @@ import errno
 import fcntl
 import ipaddress
 import os
-import pwd
 import socket
 import stat
 from collections.abc import Iterator
@@ -119,13 +118,6 @@ def _make_directory(directory: Path, group: int | None, name: str) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def _user_name() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # a container may run as a number
-        return str(os.geteuid())
-
-
 @contextmanager
 def _explaining_directory(listen: Listen) -> Iterator[None]:
     """Say how to make the socket's directory where this user may not."""
@@ -133,7 +125,7 @@ def _explaining_directory(listen: Listen) -> Iterator[None]:
         yield
     except OSError as wrong:
         directory = listen.admin_socket.parent
-        user = _user_name()
+        user = bootstrap.user_name()
         group = listen.admin_group or user
         raise ConfigurationError(
             f"listen.admin_socket: {directory} cannot be made or written to by {user}"

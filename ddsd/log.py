@@ -39,7 +39,8 @@ _CREDENTIAL: Final = re.compile(
 _MAY_HOLD_CREDENTIAL: Final = re.compile(
     r"[=:\s]"
 )  # a quick look that spares most texts the long one
-_NEVER_CHATTY: Final = ("sqlalchemy", "aiosqlite")  # their chat shows the values of statements
+_NEVER_CHATTY: Final = ("sqlalchemy", "aiosqlite", "httpx", "httpcore")
+"""Their chat shows the values of statements, and signed links."""
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -481,6 +481,10 @@ def read_secret(
     try:
         readable_by_all = path.stat().st_mode & 0o004
         text = path.read_text(encoding="utf-8").strip()
+    except PermissionError as wrong:
+        raise ConfigurationError(
+            f"{key}: {path} may not be read by this user; let its group be the daemon's, with mode 0640"
+        ) from wrong
     except (OSError, UnicodeDecodeError) as wrong:
         raise ConfigurationError(f"{key}: cannot read {path}: {wrong}") from wrong
     if readable_by_all:

@@ -111,6 +111,8 @@ def test_an_empty_path_means_none() -> None:
         ('[listen]\ntrusted_proxies = ["*"]\n', {}, "listen.trusted_proxies.0: * is neither"),
         ('[listen]\naddress = "0.0.0.0"\n', {}, "would pass 0.0.0.0 in the clear"),
         ('[listen]\naddress = "192.0.2.1"\n', {}, "set listen.allow_cleartext = true"),
+        ('[store]\naddress = "0.0.0.0"\n', {}, "ddsd.toml: store.address: download"),
+        ('[store]\naddress = "here"\n', {}, "store.address: here is no IP address"),
         ('[listen]\ntls_key_file = "k"\n', {}, "name that in listen.tls_certificate_file"),
         ('[instance]\npublic_url = "dds.example.org"\n', {}, "instance.public_url: "),
         ('[instance]\npublic_url = "https://a.org/"\n', {}, "give only https://a.org,"),

@@ -20,6 +20,7 @@ from ddsd.contract import sizes
 if TYPE_CHECKING:
     from ddsd.contract.admin import (
         KeysRotated,
+        MigrateStore,
         StoreAccountSet,
         StoreForgotten,
         StoreMigration,
@@ -313,11 +314,12 @@ def migrate(
 
     Example: ddsctl store migrate --unit genomics --to https://minio.example.org:9000 --access-key ddsd-genomics
     """
-    from ddsctl.client import Daemon, path
-    from ddsd.contract.admin import MakeStoreUser, MigrateStore, SetStoreCredentials, StoreMigration
+    from ddsd.contract.admin import MakeStoreUser, MigrateStore, SetStoreCredentials
 
     here = session.of(ctx, as_json, as_tsv)
     keys = [one for one in (access_key, admin_key) if one is not None]
+    if dry_run and admin_key is not None:
+        raise typer.BadParameter("--dry-run makes no user: give --access-key, or leave it out.")
     if len(keys) != (0 if to == _CONFIGURED else 1):
         raise typer.BadParameter(
             f"Give either --access-key or --admin-key; neither with --to {_CONFIGURED}."
@@ -336,8 +338,6 @@ def migrate(
             wide_upload_keys=allow_wide_upload_keys,
         )
     if admin_key is not None:
-        if dry_run:
-            raise typer.BadParameter("--dry-run makes no user: give --access-key, or leave it out.")
         administrator = MakeStoreUser(
             admin_access_key=admin_key,
             admin_secret_key=asking.secret(
@@ -348,6 +348,13 @@ def migrate(
             region=region,
         )
     wanted = MigrateStore(account=account, administrator=administrator, dry_run=dry_run)
+    _migrate(here, unit, wanted, wait=wait)
+
+
+def _migrate(here: Session, unit: str, wanted: MigrateStore, *, wait: bool) -> None:
+    from ddsctl.client import Daemon, path
+    from ddsd.contract.admin import StoreMigration
+
     with Daemon(here.socket) as daemon:
         done = daemon.post(path("units", unit, "store", "migrate"), wanted, StoreMigration)
         for warning in done.warnings:
@@ -355,7 +362,7 @@ def migrate(
         if wait and done.job is not None:
             until_ended(daemon, done.job, _MOVING_S)
     output.show_record(done, _migration(), here.format)
-    tell_dry_run(dry_run)
+    tell_dry_run(wanted.dry_run)
     if done.job is not None and not wait:
         typer.echo(f"To wait for it: ddsctl jobs wait {done.job}", err=True)
 

@@ -12,6 +12,13 @@ API_VERSION: Final = "1"
 """First part of every path on the admin socket."""
 
 
+VERSION_HEADER: Final = "X-Ddsd-Version"
+"""Every answer on the admin socket carries the daemon's version here,"""
+
+API_HEADER: Final = "X-Ddsd-Api"
+"""and here the :data:`API_VERSION` it speaks, also where a path leads nowhere."""
+
+
 class FindingKind(StrEnum):
     """How store and database may disagree."""
 

@@ -351,10 +351,11 @@ async def _close(services: Services, project: Project) -> Sequence[str]:
 
 async def _switch(services: Services, project: Project, ways: _Ways, size_bytes: int) -> None:
     async with transaction(services, System()) as work:
+        current = await _current_for_good(work, ways)
         await work.session.execute(
             update(Project)
             .where(Project.columns().id == project.id)
-            .values(store_id=await stores.current_id(work, ways.unit_id), moving=False)
+            .values(store_id=current, moving=False)
         )
         trail.record(
             work,
@@ -364,6 +365,12 @@ async def _switch(services: Services, project: Project, ways: _Ways, size_bytes:
             source=ways.source.identity,
             target=ways.target.identity,
         )
+
+
+async def _current_for_good(work: Work, ways: _Ways) -> int | None:
+    """Return the number of the unit's current account; nobody gives the unit another one meanwhile."""
+    await work.session.get_one(Unit, ways.unit_id, with_for_update={"key_share": True})
+    return await stores.current_id(work, ways.unit_id)
 
 
 async def _remove_needless_copies(services: Services, ways: _Ways) -> None:
@@ -379,10 +386,11 @@ async def _remove_needless_copies(services: Services, ways: _Ways) -> None:
 async def _finish(services: Services, public_id: str, ways: _Ways) -> None:
     """Let the projects that are over name the new store, too: the former one is to be forgotten."""
     async with transaction(services, System()) as work:
+        current = await _current_for_good(work, ways)
         await work.session.execute(
             update(Project)
             .where(_at_source(ways), ~has_data())
-            .values(store_id=await stores.current_id(work, ways.unit_id))
+            .values(store_id=current)
             .execution_options(synchronize_session=False)
         )
         await copying.forget_all(work, ways.unit_id)

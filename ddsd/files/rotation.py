@@ -23,7 +23,7 @@ from ddsd.storage.port import new_secret_key
 from ddsd.storage.stores import StoreAccount
 from ddsd.units import stores, units
 from ddsd.units.stores import UnitStoreRow
-from ddsd.units.tables import StoreState, UnitStore
+from ddsd.units.tables import StoreState, Unit, UnitStore
 from ddsd.work import Services, Work, reading, transaction
 
 RENEW_STORE_ACCOUNT: Final = "renew_store_account"
@@ -138,8 +138,17 @@ async def _settle(services: Services, store_id: int, account: StoreAccount) -> N
     async with transaction(services, System()) as work:
         row = await work.session.get(UnitStore, store_id, with_for_update=True)
         if row is not None and row.next_secret is not None:
+            renewed = account.secret_key != stores.account(services, row).secret_key
             stores.put_account(services, row, account)
             row.changed_at = work.now
+            unit = await work.session.get_one(Unit, row.unit_id)
+            trail.record(
+                work,
+                "store.renew_account",
+                unit.public_id,
+                access_key=row.access_key,
+                renewed=renewed,
+            )
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {RENEW_STORE_ACCOUNT: renew_store_account}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.appliance import debian, guide
+from tests.appliance.customers import URL
 from tests.appliance.debian import Machine
 from tests.parts import absent
 
@@ -81,18 +82,16 @@ def give(machine: Machine, file: Path) -> None:
 
 
 def deliver(
-    machine: Machine, directory: Path, *stock_client: Path, socket: str = "/run/ddsd/admin.sock"
+    machine: Machine,
+    directory: Path,
+    *stock_client: Path,
+    socket: str = "/run/ddsd/admin.sock",
+    url: str = URL,
 ) -> str:
     """Have a delivery made by people on the machine's network; return what was delivered."""
-    program = [
-        sys.executable,
-        "-m",
-        "tests.appliance.customers",
-        machine.outside(socket),
-        directory,
-    ]
+    told = (machine.outside(socket), directory, url, *stock_client)
     done = subprocess.run(
-        machine.beside(*map(str, [*program, *stock_client])),
+        machine.beside(sys.executable, "-m", "tests.appliance.customers", *map(str, told)),
         cwd=CHECKOUT,
         capture_output=True,
         text=True,

@@ -1,8 +1,8 @@
 """People of a facility who use an installed daemon from its own machine: they get accounts and make a delivery.
 
 A program, so that it can be run on the network of a booted machine, where nobody else reaches the daemon:
-`python -m tests.appliance.customers SOCKET DIRECTORY [DDS]`. With the stock client's program `DDS` the delivery is made
-by that one. The last line says what was delivered. Letters are read by the operator: the daemon only keeps them.
+`python -m tests.appliance.customers SOCKET DIRECTORY URL [DDS]`. With the stock client's program `DDS` the delivery is
+made by that one. The last line says what was delivered. Letters are read by the operator: the daemon only keeps them.
 """
 
 from __future__ import annotations
@@ -135,9 +135,9 @@ def _credentials(username: str) -> Credentials:
     return Credentials(username, address(username), SecretText(PASSWORD))
 
 
-def main(socket: str, directory: str, *stock_client: str) -> None:
+def main(socket: str, directory: str, url: str, *stock_client: str) -> None:
     """Have people made and a delivery between them."""
-    site, place = Site(Path(socket)), Path(directory)
+    site, place = Site(Path(socket), url), Path(directory)
     site.invite_people()
     files = dataset.generate(place / "source", reads_per_file=50)
     if stock_client:

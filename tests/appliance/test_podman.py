@@ -34,6 +34,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stock-client")]
 PAGE: Final = "podman.md"
 IMAGE: Final = "localhost/ddsd:latest"
 STORE_PORT: Final = 9000
+GATEWAY: Final = "10.89.27.1"
+"""Who comes by a published port is this to the daemon, until a proxy that is believed says more."""
 EX_CONFIG: Final = 78
 EXECUTABLE: Final = {
     "opt/ddsd/bin/ddsctl", "opt/ddsd/bin/ddsd", "opt/ddsd/bin/rclone", "usr/bin/python3.11",
@@ -59,7 +61,7 @@ def image(storage: Podman) -> Podman:
         for line in CHECKOUT.joinpath(".containerignore").read_text().splitlines()
         if line.startswith("!")
     ]
-    for name in (*allowed, "config", "Containerfile", ".containerignore"):
+    for name in (*allowed, "config/quadlet", "Containerfile", ".containerignore"):
         source, target = CHECKOUT / name, storage.workplace / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -73,14 +75,18 @@ def image(storage: Podman) -> Podman:
 
 @pytest.fixture
 def podman(image: Podman) -> Iterator[Podman]:
-    """Podman with the image and without anything that was made of it, and the stock client's port."""
-    with ports.stock_port_alone():
-        if not ports.is_bindable(STORE_PORT):
-            pytest.fail(f"port {STORE_PORT} of loopback is taken; stop what uses it", pytrace=False)
-        image.clear()
-        image.workplace.joinpath("instance.key").unlink(missing_ok=True)
-        yield image
-        image.clear()
+    """Podman with the image and without anything that was made of it."""
+    image.clear()
+    image.workplace.joinpath("instance.key").unlink(missing_ok=True)
+    yield image
+    image.clear()
+
+
+@pytest.fixture
+def published(stock_port: int) -> None:
+    """The ports that the page publishes, for one test of this machine."""
+    if not ports.is_bindable(STORE_PORT):
+        pytest.fail(f"port {STORE_PORT} of loopback is taken; stop what uses it", pytrace=False)
 
 
 @pytest.fixture
@@ -92,7 +98,7 @@ def prepared(podman: Podman) -> Podman:
 
 
 @pytest.fixture
-def site(prepared: Podman) -> ContainerSite:
+def site(published: None, prepared: Podman) -> ContainerSite:
     """The daemon, serving, with a facility's people."""
     prepared.script(guide.script("Start", PAGE))
     serving(prepared)
@@ -223,6 +229,7 @@ def test_the_stock_client_delivers_through_the_published_ports(
     assert "store           embedded, answers" in shown
     (listed,) = site.ctl("project", "ls")
     assert (listed["public_id"], listed["status"]) == (project, "Available")
+    assert {one["address"] for one in site.ctl("session", "ls")} == {GATEWAY}
     assert "Traceback" not in site.podman.log()
     about = site.podman.inspect("container", NAME)
     assert about["HostConfig"]["ReadonlyRootfs"] is True
@@ -249,19 +256,23 @@ def test_an_upgrade_over_the_same_volume_keeps_what_was_delivered(
 ) -> None:
     dataset.generate(tmp_path / "source", reads_per_file=50)
     project = make_stock_delivery(site, stock_client_binary, tmp_path / "source", tmp_path)
-    before = site.podman.inspect("image", IMAGE)["Id"]
+    for name in ("Containerfile", "pyproject.toml", "ddsd/__init__.py"):
+        file = site.podman.workplace / name
+        file.write_text(file.read_text().replace('"0.1.0"', '"0.1.1"'))
     site.podman.script("\n".join([options(), guide.script("Upgrade", PAGE)]))
     serving(site.podman)
-    about = site.podman.inspect("image", IMAGE)
-    assert about["Id"] != before
-    assert about["Config"]["Labels"]["org.opencontainers.image.version"] == "0.1.1"
+    assert site.ctl("status")["version"] == "0.1.1"
+    labels = site.podman.inspect("image", IMAGE)["Config"]["Labels"]
+    assert labels["org.opencontainers.image.version"] == "0.1.1"
     recipient = StockClient(stock_client_binary, tmp_path / READER)
     again = recipient.run("data", "get", "-p", project, "-a", "--verify-checksum", "-d", "again")
     assert again.exit_code == 0, again.output
     assert site.podman.workplace.joinpath("before-upgrade.tar").stat().st_size > 0
 
 
-def test_the_daemon_starts_with_the_options_that_quadlets_become(prepared: Podman) -> None:
+def test_the_daemon_starts_with_the_options_that_quadlets_become(
+    published: None, prepared: Podman
+) -> None:
     lines = quadlets.commands(quadlets.ALONE)
     for service in ("ddsd-migrate", "ddsd"):
         words = [
@@ -282,14 +293,22 @@ def test_every_variable_of_the_container_is_a_setting() -> None:
     given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     settings = load(None, given)
     assert settings.listen.allow_cleartext
-    assert settings.listen.trusted_proxies == ("10.89.27.1/32",)
+    assert settings.listen.trusted_proxies == (f"{GATEWAY}/32",)
     assert settings.store.port == STORE_PORT
     subnet = CHECKOUT.joinpath("config/quadlet/ddsd.network").read_text()
-    assert "Gateway=10.89.27.1" in subnet
+    assert f"Gateway={GATEWAY}" in subnet
+
+
+def test_the_image_is_built_from_all_that_the_package_includes() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    allowed = CHECKOUT.joinpath(".containerignore").read_text().splitlines()
+    needed = [*wheel["packages"], *wheel.get("force-include", {}), project["project"]["readme"]]
+    assert [one for one in needed if f"!{one}" not in allowed] == []
 
 
 def test_the_containerfile_and_the_project_have_one_version() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     text = CHECKOUT.joinpath("Containerfile").read_text()
-    assert re.findall(r"^ARG VERSION=(.+)$", text, re.MULTILINE) == [project["version"]]
+    assert re.findall(r'image\.version="(.+?)"', text) == [project["version"]]
     assert re.search(r"^(CMD|ENTRYPOINT|HEALTHCHECK) (?!.*\[)", text, re.MULTILINE) is None

@@ -9,13 +9,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance import guide
-from tests.appliance.conftest import CHECKOUT, deliver, make_package
+from tests.appliance import debian, guide
+from tests.appliance.conftest import CHECKOUT, deliver, give, make_package, new_machine
 from tests.appliance.debian import Machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("appliance")]
 
 REGISTRIES = (b"pypi.org", b"pythonhosted.org", b"proxy.golang.org", b"registry.npmjs.org")
+
+
+def test_every_command_of_the_page_is_run_by_a_test() -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert [heading for heading in guide.everything() if f'("{heading}")' not in tests] == []
+
+
+def test_setup_does_all_in_one_go(deb: Path, tmp_path: Path) -> None:
+    with new_machine(debian.base(), tmp_path / "fresh") as machine:
+        give(machine, deb)
+        machine.script(guide.script("The Debian package"))
+        said = machine.script(guide.script("In one go"))
+        assert "every byte was compared" in said
+        assert machine.shown("ddsd", "SubState") == "running"
+        assert "Genomics Core" in machine.run("ddsctl", "unit", "ls")
+        assert "Traceback" not in machine.journal()
 
 
 def listing(package: Path) -> list[list[str]]:
@@ -64,6 +80,7 @@ def test_an_upgrade_drains_and_starts_again_and_keeps_configuration_and_data(
     assert served.shown("ddsd", "SubState") == "running"
     assert served.shown("ddsd", "MainPID") != before
     assert "Genomics Core" in served.run("ddsctl", "status")
+    served.script(guide.script("Upgrade"))
     assert "genomics" in served.run("ddsctl", "unit", "ls")
 
 
@@ -94,7 +111,7 @@ def test_a_removal_leaves_the_data_and_says_where(served: Machine) -> None:
     for place in ("/var/lib/ddsd", "/etc/ddsd", "/etc/credstore"):
         assert place in said
     assert served.outside("/var/lib/ddsd/ddsd.sqlite3").is_file()
-    assert list(served.outside("/var/lib/ddsd/store/objects").iterdir())
+    assert served.outside("/var/lib/ddsd/store/objects").is_dir()
     assert served.outside("/etc/ddsd/ddsd.toml").is_file()
     assert served.outside("/etc/credstore/ddsd.instance-key").is_file()
     assert not served.outside("/opt/ddsd").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -60,12 +61,13 @@ async def started(kind: str, request: pytest.FixtureRequest) -> ObjectStore:
 
 
 @asynccontextmanager
-async def a_bench(store: ObjectStore, transfer_bytes: int = MIB) -> AsyncIterator[Bench]:
-    """Open a bench on a store."""
+async def a_bench(store: ObjectStore, ca_file: Path | None = None) -> AsyncIterator[Bench]:
+    """Open a bench on a store, which moves little to tell its speed."""
     async with bench.opened(
         store,
         clock=SystemClock(),
         new_name=lambda: f"{SCRATCH}{next(_numbers):06d}",
-        transfer_bytes=transfer_bytes,
+        ca_file=ca_file,
+        transfer_bytes=MIB,
     ) as opened:
         yield opened

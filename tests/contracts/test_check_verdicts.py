@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from minio.commonconfig import ENABLED
@@ -15,15 +16,17 @@ from ddsd.projects.projects import bucket_name
 from ddsd.secret import SecretText
 from ddsd.storage.check import bench as benches
 from ddsd.storage.check.catalogue import CHECKS
-from ddsd.storage.check.outcome import Outcome, Verdict, perform
+from ddsd.storage.check.outcome import Check, Outcome, Verdict, perform
 from ddsd.storage.minio import S3Store, make_user
 from ddsd.storage.port import May, ScopedKey, new_secret_key
 from ddsd.storage.stores import StoreAccount, StoreAddress, StoreUser, policy_of_unit
 from ddsd.units.units import bucket_pattern
 from tests.contracts.stores import SCRATCH, a_bench, minio_store
-from tests.parts.minio_server import MinioServer
+from tests.parts.minio_server import MinioServer, minio_server
+from tests.parts.no_store import saying
 from tests.parts.ports import free_port
 from tests.parts.versitygw import VersityServer
+from tests.storage.test_minio import write_certificate
 
 BY_NAME = {check.name: check for check in CHECKS}
 
@@ -132,6 +135,17 @@ async def test_address_for_clients_where_nobody_listens_is_told_by_its_setting(
         assert "store.public_endpoint" in seen.seen
 
 
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+async def test_server_that_answers_everything_alike_fails_every_check_and_breaks_none(
+    check: Check,
+) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: x\r\n\r\nhello"
+    with saying(answer) as endpoint:
+        store = S3Store(endpoint=endpoint, access_key="x" * 20, secret_key=SecretText("y" * 20))
+        seen = await outcome(store, check.name)
+    assert seen.verdict is not Verdict.PASSED
+
+
 @pytest.mark.parametrize(
     ("seconds", "verdict"),
     [(0, Verdict.PASSED), (120, Verdict.WARNING), (1000, Verdict.FAILED)],
@@ -175,6 +189,26 @@ async def test_plain_http_beyond_this_machine_fails(running_minio: MinioServer) 
     seen = await outcome(store, "transport")
     assert seen.verdict is Verdict.FAILED
     assert "plain HTTP" in seen.seen
+
+
+async def test_certificate_is_told_when_it_is_not_trusted_or_about_to_end(tmp_path: Path) -> None:
+    write_certificate(tmp_path / "certificates")
+    ca_file = tmp_path / "certificates" / "public.crt"
+    for server in minio_server(tmp_path, tmp_path / "certificates"):
+        seen = []
+        for trusted in (None, ca_file):
+            store = S3Store(
+                endpoint=server.endpoint,
+                access_key=server.access_key,
+                secret_key=server.secret_key,
+                ca_file=trusted,
+            )
+            async with a_bench(store, trusted) as bench:
+                seen.append(await perform(BY_NAME["transport"], bench))
+    untrusted, ending = seen
+    assert (untrusted.verdict, ending.verdict) == (Verdict.FAILED, Verdict.WARNING)
+    assert "self-signed certificate" in untrusted.seen
+    assert "The certificate ends in 0 days" in ending.seen
 
 
 async def test_bucket_that_keeps_versions_is_seen(

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import httpx
 import pytest
 
 from tests.admin.serving import AdminPlane, services_for, serving
@@ -118,6 +120,53 @@ def test_a_daemon_that_hangs_up_is_told_apart_from_one_that_is_away(ctl_alone: C
         thread.join()
     assert ended.code == 69
     assert "Whether it was carried out is not known" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("api", "theirs", "code", "said"),
+    [
+        ("2", "9.0.0", 1, "the daemon is ddsd 9.0.0, this is ddsctl"),
+        ("0", "0.0.1", 1, "they do not understand each other"),
+        ("1", "9.0.0", 65, "Warning: the daemon is ddsd 9.0.0"),
+    ],
+)
+def test_a_daemon_of_another_version_is_told_of(
+    ctl_alone: Ctl, api: str, theirs: str, code: int, said: str
+) -> None:
+    """A daemon of the future, or of the past, that does not know what is asked for."""
+    body = b'{"code":"not_found","message":"There is no such thing."}'
+    head = (
+        f"HTTP/1.1 404 Not Found\r\nContent-Length: {len(body)}\r\n"
+        f"X-Ddsd-Version: {theirs}\r\nX-Ddsd-Api: {api}\r\n\r\n"
+    )
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(ctl_alone.socket))
+        other.listen()
+
+        def answer() -> None:
+            with second_caller(other) as connection:
+                connection.recv(65536)
+                connection.sendall(head.encode() + body)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        ended = ctl_alone("status")
+        thread.join()
+    assert ended.code == code
+    assert said in ended.err
+    assert "systemctl restart ddsd" in ended.err
+
+
+def test_the_daemons_version_is_in_every_answer_and_no_warning_of_its_own(
+    ctl: Ctl, plane: AdminPlane
+) -> None:
+    transport = httpx.HTTPTransport(uds=str(plane.socket))
+    with httpx.Client(transport=transport, base_url="http://ddsd") as http:
+        answers = [http.get("/1/status"), http.get("/2/status"), http.get("/1/units/none")]
+    assert [one.status_code for one in answers] == [200, 404, 404]
+    assert {one.headers["X-Ddsd-Version"] for one in answers} == {version("ddsd")}
+    assert {one.headers["X-Ddsd-Api"] for one in answers} == {"1"}
+    assert ctl("status").err == ""
 
 
 def test_values_the_daemon_refuses_are_named(ctl: Ctl) -> None:

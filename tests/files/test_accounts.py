@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +25,7 @@ from ddsd import bootstrap
 from ddsd.access import Operator, System
 from ddsd.audit.tables import AuditEntry
 from ddsd.clock import Clock, SystemClock
-from ddsd.errors import Conflict, InvalidFields, StoreRefused
+from ddsd.errors import Busy, Conflict, InvalidFields, StoreRefused
 from ddsd.files import accounts, grants, stores
 from ddsd.files.accounts import Credentials
 from ddsd.files.tables import StoreKey
@@ -35,9 +37,9 @@ from ddsd.secret import SecretText
 from ddsd.settings import Settings
 from ddsd.storage.memory import MemoryStore
 from ddsd.storage.minio import S3Store, make_user
-from ddsd.storage.port import ObjectStore
+from ddsd.storage.port import ObjectStore, ScopedKey
 from ddsd.storage.stores import StoreAccount, Stores
-from ddsd.units.tables import Unit, UnitStore
+from ddsd.units.tables import StoreState, Unit, UnitStore
 from ddsd.units.units import MAX_INTERNAL_REF, bucket_pattern, create, spelled, why_not_a_name
 from ddsd.work import Services, reading, transaction
 from tests.builders import NOON, SettableClock, a_project, a_unit
@@ -387,3 +389,51 @@ async def test_replaced_accounts_are_forgotten_once_nothing_is_left_to_withdraw(
     async with transaction(services, System()) as work:
         await grants.forget_expired(work)
     assert [row.access_key for row in await rows(services)] == ["second-key"]
+
+
+class Hesitating(MemoryStore):
+    """A store that takes its time to make a key: something else happens meanwhile."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def issue_upload_key(self, bucket: str, lifetime: timedelta) -> ScopedKey:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        return await super().issue_upload_key(bucket, lifetime)
+
+
+async def test_a_key_of_an_account_that_was_replaced_while_it_was_made_is_withdrawn(
+    services: Services, clock: SettableClock
+) -> None:
+    store = Hesitating(clock=clock, endpoint=ADDRESS)
+    services = replace(at_an_s3_store(services, clock), store=store)
+    unit, project = await a_unit_with_project(services)
+    store.meanwhile = lambda: accounts.set_credentials(
+        services, OPERATOR, unit.public_id, GIVEN, dry_run=False
+    )
+    with pytest.raises(Busy):
+        await grants.grant_upload(services, System(), project)
+    async with reading(services, System()) as work:
+        jobs = await work.session.scalars(select(Job.columns().subject))
+        subjects = set(jobs)
+    assert subjects == set(store.keys)
+    granted = await grants.grant_upload(services, System(), project)
+    assert granted.access_key not in store.keys
+
+
+async def test_of_two_accounts_that_are_given_at_once_one_is_current(
+    services: Services, clock: SettableClock
+) -> None:
+    services = at_an_s3_store(services, clock)
+    unit, project = await a_unit_with_project(services)
+    both = [replace(GIVEN, access_key=f"key-{number}") for number in range(2)]
+    await asyncio.gather(
+        *(
+            accounts.set_credentials(services, OPERATOR, unit.public_id, one, dry_run=False)
+            for one in both
+        )
+    )
+    kept = {row.state: row.id for row in await rows(services)}
+    assert set(kept) == {StoreState.CURRENT, StoreState.REPLACED}
+    assert (await stores.place_of(services, project)).store_id == kept[StoreState.CURRENT]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from ddsd.audit.tables import AuditEntry
 from ddsd.db.base import Table
 from ddsd.errors import Busy, Conflict, DdsError, NotFound, StoreRefused, StoreUnavailable
 from ddsd.files import grants, moving, removal, stores
-from ddsd.files.accounts import Credentials
+from ddsd.files.accounts import Credentials, set_credentials
 from ddsd.files.tables import ObjectCopy
 from ddsd.jobs.tables import Job, JobState
 from ddsd.lifecycle import endings
@@ -453,3 +454,31 @@ async def outlives(
         except Death:
             return False
     return True
+
+
+async def test_of_two_moves_that_are_begun_at_once_one_is(moved: Services) -> None:
+    delivery = await a_delivery(moved, ["a"])
+    unit = await unit_of(moved, delivery)
+    elsewhere = replace(THERE, endpoint="http://third.example")
+    outcomes = await asyncio.gather(
+        *(moving.begin(moved, OPERATOR, unit, one, dry_run=False) for one in (THERE, elsewhere)),
+        return_exceptions=True,
+    )
+    assert sorted(type(one).__name__ for one in outcomes) == ["Conflict", "Move"]
+    assert await count(moved, UnitStore) == 2
+
+
+async def test_another_account_that_is_given_during_a_move_is_that_of_every_project(
+    busy: Services, places: SeveralStores
+) -> None:
+    delivery = await a_delivery(busy, ["a"])
+    unit = await begin(busy, delivery)
+    another = replace(THERE, access_key="another-account")
+
+    async def meanwhile() -> None:
+        await set_credentials(busy, OPERATOR, unit, another, dry_run=False)
+
+    interrupted(busy).meanwhile = meanwhile
+    await moving.move_unit(busy, unit)
+    place = await stores.place_of(busy, delivery.project)
+    assert (place.identity, place.replaced) == (f"s3 {NEW} another-account", False)

@@ -151,6 +151,7 @@ async def test_at_once_breaks_off_what_runs(transfer: Transfer) -> None:
 
 
 @on_one_database
+@pytest.mark.parametrize("transfer", ["embedded"], indirect=True)
 async def test_a_replaced_key_is_withdrawn_when_its_project_is_released(
     transfer: Transfer,
 ) -> None:

@@ -201,3 +201,39 @@ async def test_the_sender_may_have_any_name(mail_server: MailServer, name: str) 
 def test_a_sender_without_one_address_is_a_configuration_error(sender: str) -> None:
     with pytest.raises(ConfigurationError, match=r"mail\.sender"):
         SmtpTransport("127.0.0.1", 25, MailSecurity.NONE, "", None, sender, 5)
+
+
+async def test_a_server_whose_name_leads_nowhere_is_named() -> None:
+    post = SmtpTransport(
+        host="mail.invalid",
+        port=25,
+        security=MailSecurity.NONE,
+        username="",
+        password=None,
+        sender=SENDER,
+        timeout_s=5,
+    )
+    for talk in (post.send(LETTER), post.introduce("kim@example.org")):
+        with pytest.raises(MailUnavailable, match=r"mail\.invalid:25"):
+            await talk
+
+
+async def test_an_introduction_sends_nothing(mail_server: MailServer) -> None:
+    await post_to(mail_server).introduce("kim@example.org")
+    assert mail_server.everything() == ()
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "refusal"),
+    [
+        (Step.RECIPIENT, 550, MailRefused),
+        (Step.RECIPIENT, 450, MailUnavailable),
+        (Step.SENDER, 553, MailUnavailable),
+    ],
+)
+async def test_an_introduction_tells_what_a_letter_would_meet(
+    mail_server: MailServer, step: Step, code: int, refusal: type[Exception]
+) -> None:
+    mail_server.refuse(code, at=step)
+    with pytest.raises(refusal, match=str(code)):
+        await post_to(mail_server).introduce("kim@example.org")

@@ -99,6 +99,16 @@ def alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
+async def test_a_store_on_every_address_is_reached_by_loopback(tmp_path: Path) -> None:
+    store = EmbeddedStore(directory=tmp_path / "store", address="0.0.0.0")
+    await store.start()
+    try:
+        assert store.local_endpoint.startswith("http://127.0.0.1:")
+        assert await works(store)
+    finally:
+        await store.stop()
+
+
 async def works(store: EmbeddedStore) -> bool:
     with contextlib.suppress(DdsError):
         await store.probe()

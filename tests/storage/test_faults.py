@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from ddsd.errors import DdsError, StoreRefused, StoreUnavailable
 from ddsd.secret import SecretText
 from ddsd.storage.minio import S3Store
 from tests.parts.minio_server import MinioServer, minio_server
+from tests.parts.no_store import saying
 from tests.parts.ports import free_port
 from tests.parts.versitygw import VersityServer, versitygw_server
 from tests.storage.test_minio import write_certificate
@@ -74,29 +73,6 @@ async def told(store: S3Store) -> DdsError:
     assert "\n" not in refusals[0].message
     assert len(refusals[0].message) < 500
     return refusals[0]
-
-
-@contextmanager
-def saying(answer: bytes) -> Iterator[str]:
-    """Serve one thing to everybody who asks anything."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(20)
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = listening.accept()
-                except OSError:
-                    return
-                with connection:
-                    connection.recv(65536)
-                    connection.sendall(answer)
-
-        server = threading.Thread(target=serve)
-        server.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        listening.shutdown(socket.SHUT_RDWR)
-    server.join()
 
 
 async def test_unknown_key_names_its_setting(minio: MinioServer) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from litestar import Litestar, Request, Router
+from litestar.datastructures import MutableScopeHeaders
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
+from litestar.types import Message, Scope
 
-from ddsd import log
+from ddsd import __version__, log
 from ddsd.access import Operator
-from ddsd.contract.words import API_VERSION
+from ddsd.contract.words import API_HEADER, API_VERSION, VERSION_HEADER
 from ddsd.errors import DdsError
 from ddsd.jobs.schedule import ScheduledJob
 from ddsd.planes.admin import refusals
@@ -150,10 +152,18 @@ def build(
             RecursionError: refusals.nesting,
             Exception: refusals.bug,
         },
+        before_send=[_say_version],
         request_max_body_size=MAX_BODY_BYTES,
         openapi_config=None,
         logging_config=None,
     )
+
+
+async def _say_version(message: Message, _scope: Scope) -> None:
+    if message["type"] == "http.response.start":
+        headers = MutableScopeHeaders.from_message(message)
+        headers[VERSION_HEADER] = __version__
+        headers[API_HEADER] = API_VERSION
 
 
 def _operator(request: Request[Any, Any, Any]) -> Operator:

@@ -57,6 +57,11 @@ STATUSES: Final[Mapping[type[errors.DdsError], int]] = {
     errors.ConfigurationError: HTTP_500_INTERNAL_SERVER_ERROR,
 }
 
+_WHERE_TO_LOOK: Final = (
+    "Look at the disk of instance.state_dir (SQLite), "
+    "or at the server of database.url (PostgreSQL)."
+)
+
 _log = structlog.get_logger()
 
 _AnyRequest = Request[Any, Any, Any]
@@ -65,12 +70,15 @@ _AnyRequest = Request[Any, Any, Any]
 def domain_error(_request: _AnyRequest, wrong: errors.DdsError) -> Response[Refusal]:
     """Answer with the status of the error's own class, its message, and what it knows."""
     facts = {name: _plain(value) for name, value in wrong.facts.items()}
+    message = wrong.message
     match wrong:
+        case errors.DatabaseUnavailable() if "why" in facts:
+            message += f" It said: {facts['why']}. {_WHERE_TO_LOOK}"
         case errors.InvalidFields(fields=fields):
             facts |= {name: list(why) for name, why in fields.items()}
         case errors.MissingField(field=field):
             facts |= {"field": field}
-    return _answer(_status(wrong), wrong.code, wrong.message, facts)
+    return _answer(_status(wrong), wrong.code, message, facts)
 
 
 def http_error(request: _AnyRequest, wrong: HTTPException) -> Response[Refusal]:

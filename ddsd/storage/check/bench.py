@@ -124,6 +124,7 @@ class Bench:
             region=self.store.region,
             http_client=urllib3.PoolManager(
                 retries=False,
+                maxsize=4,
                 timeout=_ANSWER_S,
                 cert_reqs="CERT_REQUIRED",
                 ca_certs=str(self.ca_file) if self.ca_file else None,

@@ -19,8 +19,9 @@ _KEYS: Final = (
 )
 _PROXY: Final = (
     "Let the reverse proxy before the store refuse requests whose x-amz-content-sha256 is "
-    "STREAMING-UNSIGNED-PAYLOAD-TRAILER (see config/), or use a store without this fault. Download links name a key "
-    "that cannot write, so only people who were given an upload key can use the fault, in their project's bucket."
+    "STREAMING-UNSIGNED-PAYLOAD-TRAILER (config/nginx/store.conf does), or use a store without this fault. Download "
+    "links name a key that cannot write, so only people who were given an upload key can use the fault, in their "
+    "project's bucket."
 )
 _CAUTION: Final = "Somebody who captures a signed request (in a log, say) can do more with it than it was made for."
 

@@ -93,4 +93,6 @@ async def perform(check: Check, bench: Bench) -> Outcome:
     except (httpx.HTTPError, urllib3.exceptions.HTTPError, OSError) as why:
         verdict = unkept
         seen = f"At {bench.endpoint} (store.public_endpoint) it does not answer this machine: {why}"
+    except Exception as why:  # noqa: BLE001  # what answers may be no store at all, and say anything
+        verdict, seen = unkept, f"Its answer was not understood: {type(why).__name__}: {why}"
     return Outcome(check, verdict, seen, time.monotonic() - begun)
