@@ -298,7 +298,7 @@ def _subject(access_key: str, store_id: int | None) -> str:
 
 async def forget_expired(work: Work) -> None:
     """Forget keys that the store no longer takes, and replaced accounts that have nothing left to withdraw."""
-    table, accounts = StoreKey.columns(), UnitStore.columns()
+    table, accounts, projects = StoreKey.columns(), UnitStore.columns(), Project.columns()
     await work.session.execute(
         delete(StoreKey).where(table.expires_at.is_not(None), table.expires_at < work.now)
     )
@@ -307,6 +307,7 @@ async def forget_expired(work: Work) -> None:
             accounts.state == StoreState.REPLACED,
             accounts.changed_at < work.now - _REPLACED_KEPT,
             accounts.id.not_in(select(table.store_id).where(table.store_id.is_not(None))),
+            accounts.id.not_in(select(projects.store_id).where(projects.store_id.is_not(None))),
         )
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import typer
@@ -166,12 +167,21 @@ def judged(draft: Draft, step: Step) -> list[str]:
         settings = draft.trying()
     except ConfigurationError as wrong:
         own = {one.key.partition(".")[0] for one in step.questions}
-        return [
-            line
-            for line in wrong.message.splitlines()
-            if line.partition(".")[0].partition(":")[0] in own
-        ]
+        told = wrong.message.splitlines()
+        if problems := [line for line in told if _section(line) in own]:
+            return problems
+        settings = _without(draft, {_section(line) for line in told}).trying()
     return asyncio.run(step.tried(settings))
+
+
+def _section(line: str) -> str:
+    return re.split(r"[.:]", line, maxsplit=1)[0]
+
+
+def _without(draft: Draft, sections: set[str]) -> Draft:
+    """Leave out the answers of sections that are not good yet."""
+    texts = {key: text for key, text in draft.texts.items() if _section(key) not in sections}
+    return replace(draft, texts=texts)
 
 
 def _ask(draft: Draft, questions: Sequence[Question]) -> None:

@@ -96,10 +96,11 @@ def silence(endpoint: str, error: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"The object store at {endpoint} does not answer: {why}. {remedy}")
 
 
-def slowness(endpoint: str, seconds: float) -> StoreUnavailable:
-    """Say that ``endpoint`` did not come to an end with a request."""
+def slowness(endpoint: str, seconds: float | None) -> StoreUnavailable:
+    """Say that ``endpoint`` did not come to an end with a request, within ``seconds`` or at all."""
+    within = "" if seconds is None else f" within {seconds:.0f} s"
     return StoreUnavailable(
-        f"The object store at {endpoint} did not come to an end within {seconds:.0f} s. See its own log, its disks, "
+        f"The object store at {endpoint} did not come to an end{within}. See its own log, its disks, "
         "and the network; ddsctl store check tells how fast it is."
     )
 

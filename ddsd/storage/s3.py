@@ -182,11 +182,17 @@ class S3Objects:
 
     async def put_from(self, bucket: str, key: str, source: Readable, size_bytes: int) -> None:
         """See ``ObjectStore.put_from``."""
-        await self._call(self._open().client.put_object, bucket, key, source, size_bytes)
+        client = self._open().client
+
+        def move() -> None:
+            client.put_object(bucket, key, source, size_bytes)  # type: ignore[arg-type]  # it only calls read()
+
+        await self._within(None, move)
 
     async def remove_objects(self, bucket: str, keys: Iterable[str]) -> tuple[RemovalFailure, ...]:
         """See ``ObjectStore.remove_objects``."""
-        return await self._call(_remove, self._open().client, bucket, tuple(keys))
+        client, wanted = self._open().client, tuple(keys)
+        return await self._within(None, lambda: _remove(client, bucket, wanted))
 
     async def list_uploads(self, bucket: str) -> AsyncIterator[OpenUpload]:
         """See ``ObjectStore.list_uploads``; one call to the store per 1000."""
@@ -230,15 +236,18 @@ class S3Objects:
         return self._session
 
     async def _call(self, verb: Callable[..., _T], *arguments: object) -> _T:
+        return await self._within(self.longest_s, lambda: verb(*arguments))
+
+    async def _within(self, longest_s: float | None, verb: Callable[[], _T]) -> _T:
+        """Call what blocks, in a thread; ``None``: as long as it goes on, to move a whole object or remove many."""
         session = self._open()
-        loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(session.threads, lambda: verb(*arguments))
+        running = asyncio.get_running_loop().run_in_executor(session.threads, verb)
         try:
-            return await asyncio.wait_for(running, self.longest_s)
+            return await asyncio.wait_for(running, longest_s)
         except (S3Error, ServerError, InvalidResponseError) as error:
             raise faults.refusal(error) from error
         except TimeoutError as error:
-            raise faults.slowness(session.account.endpoint, self.longest_s) from error
+            raise faults.slowness(session.account.endpoint, longest_s) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise faults.silence(session.account.endpoint, error) from error
         except (ValueError, AttributeError, ElementTree.ParseError) as error:

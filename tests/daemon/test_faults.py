@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import pytest
 
 from ddsd import bootstrap
@@ -23,7 +22,6 @@ from tests.ctl.conftest import Ctl
 from tests.ctl.test_commands import CREATE_GENOMICS
 from tests.daemon.process import REPOSITORY, Daemon, Place, wait_until
 from tests.daemon.test_serve import as_root, nobody
-from tests.parts.certificates import Authority
 
 Start = Callable[..., Daemon]
 ODD = "tests.daemon.odd_planes"
@@ -184,14 +182,3 @@ def test_a_daemon_that_is_starting_is_away_and_never_half_there(place: Place, st
         assert daemon.process.poll() is None, daemon.log
     assert codes <= {0, 69}
     assert Ctl(place.socket)("status").code == 0
-
-
-def test_a_port_that_speaks_tls_only_answers_no_cleartext(place: Place, start: Start) -> None:
-    """An old bookmark must not hang, nor be answered in the clear."""
-    certificate, key = Authority().issue("127.0.0.1").write(place.directory)
-    daemon = start(
-        DDSD_LISTEN__TLS_CERTIFICATE_FILE=str(certificate), DDSD_LISTEN__TLS_KEY_FILE=str(key)
-    ).ready()
-    with daemon.public() as public, pytest.raises(httpx.TransportError):
-        public.get("/status")
-    assert "Traceback" not in daemon.log

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
 import ssl
@@ -79,12 +78,15 @@ def listen_with(pair: Pair, directory: Path) -> Listen:
     return Listen(tls_certificate_file=certificate, tls_key_file=key)
 
 
-def test_it_serves_over_tls_with_the_whole_chain(
+def test_it_serves_over_tls_with_the_whole_chain_and_nothing_in_the_clear(
     start_tls: Callable[[], Daemon], place: Place, authority: Authority
 ) -> None:
-    start_tls()
+    daemon = start_tls()
     with client(place, authority) as over_tls:
         assert over_tls.get("/status").json() == {"status": "ready"}
+    with daemon.public() as in_the_clear, pytest.raises(httpx.TransportError):
+        in_the_clear.get("/status")
+    assert "Traceback" not in daemon.log
 
 
 def test_it_speaks_nothing_older_than_tls_1_2(
@@ -166,11 +168,6 @@ def test_a_certificate_that_ends_soon_is_warned_of(
     checked = place.run("check-config", config=True, **variables(place))
     assert checked.returncode == 0
     assert "renew it" in checked.stderr
-
-
-def test_a_daemon_without_tls_says_so(start: Start) -> None:
-    with start().ready().admin() as admin:
-        assert admin.get("/1/status").json()["certificate"] is None
 
 
 def test_a_wrong_certificate_stops_the_start_and_check_config(
@@ -278,9 +275,8 @@ def test_a_hangup_takes_the_logs_level_and_names_what_waits_for_a_restart(
     assert len(daemon.events("request")) == 1
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1"])
-def test_nothing_is_said_in_the_clear_beyond_this_machine(address: str, place: Place) -> None:
-    refused = place.run("serve", DDSD_LISTEN__ADDRESS=address)
+def test_nothing_is_said_in_the_clear_beyond_this_machine(place: Place) -> None:
+    refused = place.run("serve", DDSD_LISTEN__ADDRESS="0.0.0.0")
     assert refused.returncode == 78
     assert "listen.tls_certificate_file" in refused.stderr
     assert "listen.allow_cleartext = true" in refused.stderr
@@ -288,7 +284,6 @@ def test_nothing_is_said_in_the_clear_beyond_this_machine(address: str, place: P
 
 def test_who_insists_may_listen_in_the_clear(place: Place, start: Start) -> None:
     daemon = start(DDSD_LISTEN__ADDRESS="0.0.0.0", DDSD_LISTEN__ALLOW_CLEARTEXT="true").ready()
-    with daemon.public() as public:
+    with daemon.public() as public, daemon.admin() as admin:
         assert public.get("/status").status_code == 200
-    shown = place.run("check-config", "--json", DDSD_LISTEN__ALLOW_CLEARTEXT="true")
-    assert json.loads(shown.stdout)["listen"]["allow_cleartext"] is True
+        assert admin.get("/1/status").json()["certificate"] is None

@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from ddsd.__main__ import CONFIGURATION
+from ddsd.errors import ConfigurationError
+from ddsd.setup.run import setup_command
 from tests.daemon.process import REPOSITORY
 from tests.parts.minio_server import MinioServer, minio_server
 from tests.parts.ports import free_port
@@ -77,6 +82,24 @@ class Bare:
             check=False,
         )
         return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    def told(self, *more: str, **answers: object) -> Ended:
+        """Set up without questions in this process: for what ends before another one is needed."""
+        return self.asked("--non-interactive", *more, **answers)
+
+    def asked(self, *more: str, **answers: object) -> Ended:
+        """Set up in this process, where nobody is at the terminal."""
+        alone = typer.Typer()
+        alone.command()(setup_command)
+        words = self.words(*more, **answers)
+        ended = CliRunner().invoke(alone, words[words.index("setup") + 1 :])
+        match ended.exception:
+            case ConfigurationError(message=message):
+                return Ended(CONFIGURATION, ended.stdout, message)
+            case None | SystemExit():
+                return Ended(ended.exit_code, ended.stdout, ended.stderr)
+            case other:
+                raise other
 
     def daemon(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

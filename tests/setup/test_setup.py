@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import socket
 import stat
-import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,8 +23,11 @@ from ddsd.settings import load, read_secrets
 from ddsd.setup import files
 from ddsd.setup.draft import Draft
 from ddsd.setup.files import Account
+from ddsd.setup.questions import STEPS, judged
 from tests.daemon.process import REPOSITORY, wait_until
+from tests.parts.certificates import Authority
 from tests.parts.minio_server import MinioServer
+from tests.parts.ports import free_port
 from tests.parts.smtp import MailServer, Step
 from tests.setup.conftest import PATIENCE_S, US, Bare, environment
 
@@ -36,6 +39,7 @@ whole = pytest.mark.skipif(
     not os.environ.get("DDSD_TEST_APPLIANCE"),
     reason="sets up a whole installation and delivers through it: set DDSD_TEST_APPLIANCE=1",
 )
+PASSWORD = "typed-and-not-shown-1"
 REFERENCE = REPOSITORY / "config" / "ddsd.toml"
 
 
@@ -170,7 +174,7 @@ def test_wrong_answers_are_all_named_and_nothing_is_made(
 
 
 def test_answers_that_do_not_fit_the_configuration_are_named(bare: Bare) -> None:
-    refused = bare.set_up(
+    refused = bare.told(
         instance__contact="nobody", listen__address="0.0.0.0", mail__kind="smtp", store__kind="s3"
     )
     assert refused.code == 78
@@ -185,6 +189,72 @@ def test_answers_that_do_not_fit_the_configuration_are_named(bare: Bare) -> None
     assert not bare.directory.exists()
 
 
+def draft_with(directory: Path, **answers: object) -> Draft:
+    scratch = directory / "scratch"
+    scratch.mkdir()
+    texts = {key.replace("__", "."): str(value) for key, value in answers.items()}
+    return Draft(directory / "ddsd.toml", scratch, texts=places(directory) | texts)
+
+
+def problems_of(draft: Draft, title: str) -> list[str]:
+    return judged(draft, next(step for step in STEPS if step.title == title))
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        (told,) = problems_of(draft_with(tmp_path, listen__port=port), "The way in")
+    assert f"listen.port: 127.0.0.1 port {port} is already in use" in told
+
+
+def test_a_certificate_that_is_not_the_keys_is_named(tmp_path: Path) -> None:
+    certificate, _ = Authority().issue("dds.example.org").write(tmp_path)
+    _, key = Authority().issue("dds.example.org").write(tmp_path, "other")
+    draft = draft_with(
+        tmp_path,
+        listen__tls_certificate_file=certificate,
+        listen__tls_key_file=key,
+        listen__port=0,
+    )
+    (told,) = problems_of(draft, "The way in")
+    assert told.startswith("listen.tls_key_file: this is not the key of the certificate")
+
+
+def test_a_store_or_a_mail_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.touch(0o600)
+    secret.write_text("any")
+    dead = free_port()
+    draft = draft_with(
+        tmp_path,
+        store__kind="s3",
+        store__endpoint=f"http://127.0.0.1:{dead}",
+        store__access_key="any",
+        store__secret_key_file=secret,
+        store__public_endpoint="https://data.invalid",
+        mail__kind="smtp",
+        mail__port=dead,
+        mail__security="none",
+        mail__sender="dds@example.org",
+    )
+    names, away = problems_of(draft, "The object store")
+    assert names.startswith("store.public_endpoint: the name data.invalid leads to no address")
+    assert away.startswith("store.endpoint: ")
+    (told,) = problems_of(draft, "Mail")
+    assert told.startswith("mail.host: The mail server 127.0.0.1:")
+
+
+def test_a_step_is_tried_while_a_later_one_is_not_answered_yet(tmp_path: Path) -> None:
+    draft = draft_with(
+        tmp_path, instance__public_url="https://no-such-host.invalid", store__kind="s3"
+    )
+    (told,) = problems_of(draft, "The service")
+    assert "leads to no address" in told
+    assert all(one.startswith("store: ") for one in problems_of(draft, "The object store"))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -195,27 +265,19 @@ def test_answers_that_do_not_fit_the_configuration_are_named(bare: Bare) -> None
 def test_flags_that_cannot_be_understood_exit_2(
     bare: Bare, words: tuple[str, ...], said: str
 ) -> None:
-    refused = bare.set_up(*words)
+    refused = bare.told(*words)
     assert refused.code == 2
     assert said in refused.err
 
 
 def test_without_a_terminal_it_asks_for_flags(bare: Bare) -> None:
-    refused = subprocess.run(
-        bare.words(),
-        cwd=REPOSITORY,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert refused.returncode == 2
-    assert "--non-interactive" in refused.stderr
+    refused = bare.asked()
+    assert refused.code == 2
+    assert "--non-interactive" in refused.err
 
 
 def test_a_user_that_is_not_there_is_named_with_the_cure(bare: Bare) -> None:
-    refused = bare.set_up("--user", "no-such-user")
+    refused = bare.told("--user", "no-such-user")
     assert refused.code == 78
     assert "useradd --system" in refused.err
 
@@ -223,14 +285,14 @@ def test_a_user_that_is_not_there_is_named_with_the_cure(bare: Bare) -> None:
 def test_a_damaged_configuration_is_left_alone(bare: Bare) -> None:
     bare.config.parent.mkdir(parents=True)
     bare.config.write_text("[listen\nport = 5")
-    refused = bare.set_up("--no-trial")
+    refused = bare.told("--no-trial")
     assert refused.code == 78
     assert "a section's name ends with ]" in refused.err
     assert bare.config.read_text() == "[listen\nport = 5"
 
 
 def test_a_dry_run_tells_and_makes_nothing(bare: Bare) -> None:
-    told = bare.set_up("--dry-run", *UNIT)
+    told = bare.told("--dry-run", *UNIT)
     assert told.code == 0, told.err
     assert f"listen.port = {bare.port}" in told.out
     assert "A new instance key is made." in told.out
@@ -276,14 +338,15 @@ def test_at_a_terminal_a_wrong_answer_can_be_corrected_and_a_secret_is_not_shown
     answer("Mail server", "127.0.0.1")
     answer("Its port", str(dead))
     answer("none, starttls or tls", "none")
-    answer("User name there", "")
+    answer("User name there", "ddsd")
+    answer("Its password", PASSWORD)
     answer("What mails are from", "Core <dds@example.org>")
     child.expect_exact("✗ mail.host: The mail server 127.0.0.1:")
     answer("smtp, or outbox", "")
     answer("Mail server", "")
     answer("Its port", str(mail_server.port))
     answer("none, starttls or tls", "")
-    answer("User name there", "")
+    answer("User name there", "-")
     answer("What mails are from", "")
     child.expect_exact("A new instance key is made.")
     answer("Write this?", "y")
@@ -301,6 +364,7 @@ def test_at_a_terminal_a_wrong_answer_can_be_corrected_and_a_secret_is_not_shown
     child.close()
     log.close()
     assert child.exitstatus == 0, child.before
+    assert PASSWORD not in Path(log.name).read_text()
     written = load(bare.config, {})
     assert written.instance.facility == "Terminal Core"
     assert written.listen.trusted_proxies == ("127.0.0.1/32",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
@@ -192,3 +193,15 @@ async def test_store_that_goes_and_comes_back_is_used_again_without_a_restart(
         await asyncio.to_thread(server.start)
         assert await store.get("a-bucket", "a") == b"content"
         await store.stop()
+
+
+async def test_what_moves_whole_objects_may_take_longer_than_a_call(minio: MinioServer) -> None:
+    store = a_store(minio.endpoint, minio.access_key, minio.secret_key)
+    await store.start()
+    await store.ensure_bucket("a-bucket")
+    store.longest_s = 0
+    with pytest.raises(StoreUnavailable, match="did not come to an end"):
+        await store.list_buckets()
+    await store.put_from("a-bucket", "large", io.BytesIO(b"content"), 7)
+    assert await store.remove_objects("a-bucket", ["large"]) == ()
+    await store.stop()
