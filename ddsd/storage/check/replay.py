@@ -25,7 +25,7 @@ UNPACK: Final = {
 }
 """Asks MinIO to unpack an archive. With a prefix, which a policy on the bucket's objects lets pass."""
 _TAGS: Final = b"<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
-_PART: Final = b"x" * (5 * MIB)
+_PART_BYTES: Final = 5 * MIB
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ async def parts(bench: Bench) -> str:
     ]
     await _all_refused(bench, replays)
     expect(await keys_in(store, bucket) == [], "Something was stored all the same.")
-    answer = await bench.http.put(link, content=_PART)
+    answer = await bench.http.put(link, content=b"x" * _PART_BYTES)
     expect(answer.status_code == 200, f"As it was signed it was answered {answer.status_code}.")
     return f"{len(replays)} changed requests"
 
