@@ -14,9 +14,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-import httpx
 import urllib3
 from minio import Minio
 from minio.error import S3Error
@@ -26,6 +25,9 @@ from ddsd.errors import DdsError, StoreObjectMissing, StoreRefused
 from ddsd.storage.check.outcome import NotKept, NotTried
 from ddsd.storage.port import SHORTEST_LIFETIME, DownloadSigner, May, ObjectStore, ScopedKey
 from ddsd.storage.sigv4 import host_of
+
+if TYPE_CHECKING:
+    import httpx
 
 Answer = TypeVar("Answer")
 
@@ -153,6 +155,8 @@ async def opened(
     transfer_bytes: int = 256 * MIB,
 ) -> AsyncIterator[Bench]:
     """Open a bench; close it whatever happens. See :class:`Bench` for the arguments."""
+    import httpx  # here and in outcome: an idle daemon does without it
+
     trust = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
     async with httpx.AsyncClient(timeout=_ANSWER_S, trust_env=False, verify=trust) as http:
         bench = Bench(store, clock, http, new_name, ca_file, transfer_bytes)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-import httpx
 import urllib3
 from minio.error import MinioException
 
@@ -73,6 +72,8 @@ class Outcome:
 
 async def perform(check: Check, bench: Bench) -> Outcome:
     """Return what comes of a check; whatever the store does, this does not raise."""
+    import httpx  # here and in bench: an idle daemon does without it
+
     begun = time.monotonic()
     unkept = Verdict.FAILED if check.needed else Verdict.WARNING
     try:
