@@ -309,6 +309,12 @@ def _make_own_directory(directory: Path) -> None:
     directory.chmod(0o711)
 
 
+def require_postgres() -> None:
+    """Skip the test that asks, unless a server can be run here; see `absent`."""
+    _binaries()
+    _server_account()
+
+
 def _binaries() -> Path:
     """Find the newest directory with `initdb` in it: PATH first, then Debian's place."""
     on_path = shutil.which("initdb")

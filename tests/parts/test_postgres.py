@@ -16,7 +16,14 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.parts.postgres import CHECKOUT, Cluster, Site, home_of, running_cluster
+from tests.parts.postgres import (
+    CHECKOUT,
+    Cluster,
+    Site,
+    home_of,
+    require_postgres,
+    running_cluster,
+)
 
 SHARE_A_CLUSTER = """
 import pathlib, sys
@@ -54,6 +61,7 @@ def execute_with_asyncpg(url: str, statement: str) -> str:
 @pytest.fixture
 def other_checkout() -> Iterator[Path]:
     """A checkout of its own has a cluster of its own; under /tmp the server's user may enter."""
+    require_postgres()
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
         checkout = Path(directory)
         checkout.chmod(0o711)
