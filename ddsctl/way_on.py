@@ -33,7 +33,7 @@ def after_refusal(one: ProjectDetails, verb: ProjectVerb) -> str:
     release = f"ddsctl project release {public_id} --dry-run"
     match one.project.status:
         case "Expired" if verb in _NEED_AVAILABLE and one.releases_left:
-            left = f"it has expired {one.times_expired} times, and can be released {one.releases_left} times more"
+            left = f"expired so far: {one.times_expired}; releases left: {one.releases_left}"
             return f"To make it available again: {release} ({left})."
         case "In Progress" if verb in _NEED_AVAILABLE:
             return f"To make it available: {release}"
