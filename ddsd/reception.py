@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ddsd.rim import HEADERS
 
 MOST_HEAD_BYTES: Final = 64 * 1024
+_MOST_THROWN_AWAY_BYTES: Final = 1024 * 1024
 # Chunks of one byte, the most wasteful honest way to send a body, need five bytes around it.
 _FRAMING_PER_BODY_BYTE: Final = 8
 _ANSWER: Final = b'{"code":"too_large","message":"The head of the request is too large."}'
@@ -34,15 +35,18 @@ class Reception(HttpToolsProtocol):
     """uvicorn's HTTP protocol with limits: a head within ``head_s``, then no pause in a body longer than ``pause_s``.
 
     A pause that we make ourselves, because the application does not keep up, is not held against the client. Between
-    two requests uvicorn's ``timeout_keep_alive`` counts.
+    two requests uvicorn's ``timeout_keep_alive`` counts. What still comes from a client that was refused is thrown
+    away for ``linger_s``: who is cut off while sending may never read why (RFC 9112, section 9.6).
     """
 
     head_s: ClassVar[float] = 30.0
     pause_s: ClassVar[float] = 60.0
+    linger_s: ClassVar[float] = 5.0
 
     _left_bytes: int = MOST_HEAD_BYTES
     _body_bytes: int = 0
     _begun: bool = False
+    _refused: bool = False
     _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn itself
@@ -57,6 +61,9 @@ class Reception(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has come, unless what is no body has become too much."""
+        if self._refused:
+            self._throw_away(data)
+            return
         self._body_bytes, self._begun = 0, False
         super().data_received(data)
         if self._begun:  # its first read is bounded by the size of a read
@@ -69,8 +76,7 @@ class Reception(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, as every answer is guarded; uvicorn's words for it are left out."""
-        self.transport.write(_NOT_UNDERSTOOD)
-        self.transport.close()
+        self._turn_away(_NOT_UNDERSTOOD)
 
     def on_message_begin(self) -> None:
         """Begin a head."""
@@ -113,5 +119,19 @@ class Reception(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
-            self.transport.write(_REFUSAL)
-        self.transport.close()
+            self._turn_away(_REFUSAL)
+        else:
+            self.transport.close()
+
+    def _turn_away(self, answer: bytes) -> None:
+        self._refused, self._left_bytes = True, _MOST_THROWN_AWAY_BYTES
+        self.transport.write(answer)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._wait_no_more()
+        self._patience = self.loop.call_later(self.linger_s, self.transport.close)
+
+    def _throw_away(self, data: bytes) -> None:
+        self._left_bytes -= len(data)
+        if self._left_bytes < 0:
+            self.transport.close()
