@@ -23,7 +23,7 @@ from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
 from ddsd.settings import StoreKind, Url
 from ddsd.storage.port import ScopedKey, new_secret_key
-from ddsd.storage.stores import StoreAccount, StoreAddress, StoreUser, policy_of_unit
+from ddsd.storage.stores import StoreAccount, StoreAddress, StoreUser, policy_for
 from ddsd.storage.trial import Trial, try_out
 from ddsd.units import stores, units
 from ddsd.units.tables import StoreState, Unit, UnitStore
@@ -89,7 +89,7 @@ async def plan(work: Work, public_id: str) -> UserPlan:
     return UserPlan(
         unit=public_id,
         user=_USER.format(spelled(unit.internal_ref)),
-        policy=policy_of_unit(bucket_pattern(unit.internal_ref)),
+        policy=policy_for(bucket_pattern(unit.internal_ref)),
         address=address_of(work.services, row),
     )
 

@@ -17,8 +17,12 @@ from ddsd.bootstrap import new_instance_key
 from ddsd.errors import ConfigurationError
 from ddsd.secret import SecretText
 from ddsd.settings import CREDENTIALS, ENVIRONMENT_PREFIX, Settings, changed, load
+from ddsd.storage.port import new_secret_key
 
 KEY_FILE: Final = "instance.key_file"
+ACCOUNT: Final = "store.access_key"
+ACCOUNT_KEY_FILE: Final = "store.secret_key_file"
+_ACCOUNT: Final = "ddsd"
 
 
 def reference() -> Path:
@@ -27,13 +31,22 @@ def reference() -> Path:
     return packed if packed.exists() else Path(ddsd.__file__).parents[1] / "config" / "ddsd.toml"
 
 
+@dataclass(frozen=True)
+class Lent:
+    """An administrator's key at the store: accounts are made with it, and it is written nowhere."""
+
+    access_key: str
+    secret: SecretText
+
+
 @dataclass
 class Draft:
     """Answers over a configuration.
 
     ``file`` need not exist yet. ``scratch``: an empty directory of this user's alone, for typed secrets until they
     have a place. ``texts``: answers by dotted key, as an environment variable would have them. ``credstore``: where
-    systemd takes credentials from; ``None``: secrets are files beside the configuration, which names them.
+    systemd takes credentials from; ``None``: secrets are files beside the configuration, which names them. ``lent``:
+    see :meth:`lend`.
     """
 
     file: Path
@@ -41,11 +54,24 @@ class Draft:
     credstore: Path | None = None
     texts: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, SecretText] = field(default_factory=dict)
+    lent: Lent | None = None
 
     @property
     def is_new(self) -> bool:
         """Say whether there was no configuration before."""
         return not self.file.exists()
+
+    def lend(self, key: Lent) -> None:
+        """Take an administrator's key, to make the service's own account with: that needs to be there no longer."""
+        self.lent = key
+        if not self.text(ACCOUNT):
+            self.texts[ACCOUNT] = _ACCOUNT
+        if not self.has_secret(ACCOUNT_KEY_FILE):
+            self.secrets[ACCOUNT_KEY_FILE] = new_secret_key()
+
+    def has_secret(self, key: str) -> bool:
+        """Say whether the secret of a ``*_file`` key was typed, or is there already."""
+        return key in self.secrets or self.place_of(key).exists()
 
     def before(self) -> Settings:
         """Return what is in effect without the answers.
@@ -67,6 +93,8 @@ class Draft:
     def trying(self) -> Settings:
         """Return the same to be tried at once: what has no place yet is in the scratch directory, and nothing is made.
 
+        Where an administrator's key is lent, it stands in for the account at the store, which may not be there yet.
+
         Raises:
             ConfigurationError: as :meth:`settings`.
         """
@@ -77,6 +105,10 @@ class Draft:
                 there[key] = str(self.scratch / name)
             elif self.place_of(key).exists():
                 there[key] = str(self.place_of(key))
+        if self.lent:
+            place = self.scratch / CREDENTIALS[ACCOUNT_KEY_FILE]
+            write_secret(place, self.lent.secret)
+            there |= {ACCOUNT: self.lent.access_key, ACCOUNT_KEY_FILE: str(place)}
         if KEY_FILE not in there:
             there[KEY_FILE] = str(self.scratch / CREDENTIALS[KEY_FILE])
             if not Path(there[KEY_FILE]).exists():

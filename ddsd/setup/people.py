@@ -8,7 +8,6 @@ from pathlib import Path
 
 import typer
 
-from ddsctl import asking
 from ddsctl.client import Daemon, path
 from ddsctl.failures import Failure
 from ddsd.contract.admin import (
@@ -22,14 +21,13 @@ from ddsd.contract.admin import (
     User,
 )
 from ddsd.contract.words import Role
+from ddsd.setup.draft import Lent
+from ddsd.setup.questions import asked_to_lend
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """Whom to make; ``unit`` or ``admin`` empty: nobody.
-
-    ``store_admin``: an administrator's key at the store, used once to make the unit's user there; empty: no such user.
-    """
+    """Whom to make; ``unit`` or ``admin`` empty: nobody. ``lent``: with it the unit's user at the store is made."""
 
     unit: str = ""
     unit_name: str = ""
@@ -37,8 +35,7 @@ class Wishes:
     admin: str = ""
     admin_name: str = ""
     admin_email: str = ""
-    store_admin: str = ""
-    store_admin_secret_file: Path | None = None
+    lent: Lent | None = None
 
 
 def make(socket: Path, wishes: Wishes, *, interactive: bool) -> NewUser | None:
@@ -54,8 +51,7 @@ def make(socket: Path, wishes: Wishes, *, interactive: bool) -> NewUser | None:
         units: list[str] = []
         wishes = _until_taken(wishes, lambda one: units.extend(_make_unit(daemon, one)), again)
         if units and daemon.get("/store", StoreSettings).kind == "s3":
-            wishes = _ask_store_admin(wishes) if interactive else wishes
-            again = _ask_store_admin if interactive else None
+            again = _ask_to_lend if interactive else None
             _until_taken(wishes, lambda one: _make_store_user(daemon, one), again)
         made: list[NewUser] = []
         again = _ask_admin if interactive else None
@@ -97,9 +93,9 @@ def _ask_admin(wishes: Wishes) -> Wishes:
     )
 
 
-def _ask_store_admin(wishes: Wishes) -> Wishes:
-    words = "An administrator's key at the store, to give the unit a user of its own (not kept); empty: no"
-    return replace(wishes, store_admin=_prompt(words, ""), store_admin_secret_file=None)
+def _ask_to_lend(wishes: Wishes) -> Wishes:
+    words = "An administrator's key at the store, to give the unit a user of its own; empty: no"
+    return replace(wishes, lent=asked_to_lend(words))
 
 
 def _prompt(words: str, usual: str) -> str:
@@ -137,11 +133,11 @@ def _make_unit(daemon: Daemon, wishes: Wishes) -> list[str]:
 
 
 def _make_store_user(daemon: Daemon, wishes: Wishes) -> None:
-    if not wishes.store_admin:
+    if wishes.lent is None:
         return
-    what = f"  Secret of {wishes.store_admin} (not shown)"
-    secret = asking.secret(what, wishes.store_admin_secret_file, "--store-admin-secret-file")
-    wanted = MakeStoreUser(admin_access_key=wishes.store_admin, admin_secret_key=secret)
+    wanted = MakeStoreUser(
+        admin_access_key=wishes.lent.access_key, admin_secret_key=wishes.lent.secret.text()
+    )
     done = daemon.post(path("units", wishes.unit, "store", "user"), wanted, StoreAccountSet)
     for warning in done.warnings:
         typer.secho(f"  {warning}", fg="yellow")

@@ -14,10 +14,12 @@ from ddsd.errors import ConfigurationError
 from ddsd.secret import SecretText
 from ddsd.settings import Settings
 from ddsd.setup import tries
-from ddsd.setup.draft import Draft
+from ddsd.setup.draft import ACCOUNT, ACCOUNT_KEY_FILE, Draft, Lent
 
 EMPTY: Final = "-"
 """What empties a value that would otherwise be kept."""
+
+LENT: Final = "--store-admin-key"
 
 Condition = Callable[[Draft], bool]
 
@@ -40,7 +42,7 @@ def _both(one: Condition, other: Condition) -> Condition:
 
 @dataclass(frozen=True)
 class Question:
-    """One key of the configuration. ``secret``: it names a file, and what is typed goes into it."""
+    """One key of the configuration, or :data:`LENT`. ``secret``: it names a file, and what is typed goes into it."""
 
     key: str
     words: str
@@ -59,6 +61,7 @@ class Step:
 
 _S3: Final = _is("store.kind", "s3")
 _SMTP: Final = _is("mail.kind", "smtp")
+_NOT_LENT: Final = _not(lambda draft: draft.lent is not None)
 _OWN_TLS: Final = _set("listen.tls_certificate_file")
 
 STEPS: Final = (
@@ -108,8 +111,9 @@ STEPS: Final = (
         (
             Question("store.kind", "embedded, or s3 (MinIO and others)"),
             Question("store.endpoint", "Where this machine reaches the store", _S3),
-            Question("store.access_key", "Access key", _S3),
-            Question("store.secret_key_file", "Its secret", _S3, secret=True),
+            Question(LENT, "An administrator's key there, to make accounts with; empty: none", _S3),
+            Question(ACCOUNT, "Access key of the service's own account", _S3),
+            Question(ACCOUNT_KEY_FILE, "Its secret", _both(_S3, _NOT_LENT), secret=True),
             Question("store.port", "Port of the embedded store on loopback", _not(_S3)),
             Question(
                 "store.public_endpoint", "Where users' machines reach the store; empty: the same"
@@ -144,7 +148,7 @@ def go_through(draft: Draft, *, interactive: bool) -> None:
     Raises:
         ConfigurationError: answers are wrong, and there is nobody to ask; all of them are named.
     """
-    given = frozenset(draft.texts)
+    given = frozenset(draft.texts) | ({LENT} if draft.lent else set())
     problems: list[str] = []
     for step in STEPS:
         if interactive:
@@ -194,6 +198,10 @@ def _ask_one(draft: Draft, question: Question) -> None:
     if question.secret:
         _ask_secret(draft, question)
         return
+    if question.key == LENT:
+        if lent := asked_to_lend(question.words):
+            draft.lend(lent)
+        return
     usual = draft.text(question.key)
     typed = str(typer.prompt(f"  {question.words}", default=usual)).strip()
     answer = "" if typed == EMPTY else typed
@@ -202,8 +210,21 @@ def _ask_one(draft: Draft, question: Question) -> None:
 
 
 def _ask_secret(draft: Draft, question: Question) -> None:
-    there = draft.place_of(question.key).exists() or question.key in draft.secrets
-    words = f"  {question.words} (not shown{'; empty: as before' if there else ''})"
-    typed = typer.prompt(words, default="", hide_input=True, show_default=False)
-    if typed:
-        draft.secrets[question.key] = SecretText(typed.strip())
+    there = draft.has_secret(question.key)
+    if typed := _typed_unseen(question.words, "; empty: as before" if there else ""):
+        draft.secrets[question.key] = typed
+
+
+def asked_to_lend(words: str) -> Lent | None:
+    """Ask for an administrator's key at the store; ``None``: none is lent."""
+    key = str(typer.prompt(f"  {words} (not kept)", default="", show_default=False)).strip()
+    if key in {"", EMPTY}:
+        return None
+    return Lent(key, _typed_unseen("Its secret", "") or SecretText(""))
+
+
+def _typed_unseen(words: str, more: str) -> SecretText | None:
+    typed = typer.prompt(
+        f"  {words} (not shown{more})", default="", hide_input=True, show_default=False
+    )
+    return SecretText(str(typed).strip()) if typed else None

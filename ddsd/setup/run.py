@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ddsctl import asking
 from ddsctl.failures import Failure
 from ddsd.contract.admin import NewUser
-from ddsd.settings import DEFAULT_PATH, Settings
-from ddsd.setup import files, people, questions, service
-from ddsd.setup.draft import KEY_FILE, Draft, known_keys
+from ddsd.secret import SecretText
+from ddsd.settings import DEFAULT_PATH, Secrets, Settings, read_secrets
+from ddsd.setup import files, people, questions, service, store_account
+from ddsd.setup.draft import KEY_FILE, Draft, Lent, known_keys
 from ddsd.setup.files import Account
 from ddsd.setup.people import Wishes
 from ddsd.setup.service import Runs, ServiceFailed
@@ -45,7 +48,8 @@ def setup_command(
     store_admin_key: Annotated[
         str,
         typer.Option(
-            help="An administrator's key at an S3 store, used once to give the new unit a user of its own there."
+            help="An administrator's key at a MinIO. With it the service's own account is made there, if there is none"
+            " that works, and a user for the new unit. It is not kept."
         ),
     ] = "",
     store_admin_secret_file: Annotated[
@@ -89,14 +93,15 @@ def setup_command(
         _give_up(
             "there is nobody to ask: say --non-interactive, and give the answers with --set", 2
         )
-    administrator = (store_admin_key, store_admin_secret_file)
-    wishes = Wishes(unit, unit_name, unit_contact, admin, admin_name, admin_email, *administrator)
+    wishes = Wishes(unit, unit_name, unit_contact, admin, admin_name, admin_email)
     with tempfile.TemporaryDirectory(prefix="ddsd-setup-") as scratch:
         store = credstore or (_CREDSTORE if service.has_systemd() else None)
         draft = Draft(config.absolute(), Path(scratch), store, _parsed(values or []))
         try:
             account = Account.of(user or ("ddsd" if os.getuid() == 0 else ""))
             draft.before()
+            if store_admin_key:
+                draft.lend(_lent(store_admin_key, store_admin_secret_file))
             _set_up(draft, account, wishes, interactive=interactive, trial=trial, dry_run=dry_run)
         except ServiceFailed as wrong:
             _give_up(str(wrong), _FAILED)
@@ -123,6 +128,8 @@ def _set_up(
     with files.credentials(draft, account) as variables:
         if not account.is_us:  # else that was tried before
             service.as_daemon(account, variables, "check-config", *named)
+        if draft.lent:
+            _ensure_store_account(settings, read_secrets(settings, variables), draft.lent)
         migrated = service.as_daemon(account, variables, "migrate", *named)
         typer.echo(f"✓ the database: {migrated}")
         if trial:
@@ -130,8 +137,13 @@ def _set_up(
             typer.echo(f"✓ {service.as_daemon(account, variables, 'setup-trial', *named)}")
         socket = settings.listen.admin_socket
         with service.serving(draft.file, socket, account, variables) as runs:
-            made = people.make(socket, wishes, interactive=interactive)
+            made = people.make(socket, replace(wishes, lent=draft.lent), interactive=interactive)
     _say_what_next(settings, runs, made, draft, account)
+
+
+def _ensure_store_account(settings: Settings, secrets: Secrets, lent: Lent) -> None:
+    if store_account.ensure(settings, secrets, lent):
+        typer.echo(f"✓ made the user {settings.store.access_key} at the store, for our buckets")
 
 
 def _greet(draft: Draft) -> None:
@@ -175,6 +187,12 @@ def _say_what_next(
     ]
     for number, step in enumerate(steps, 1):
         typer.echo(f"  {number}. {step}")
+
+
+def _lent(access_key: str, secret_file: Path | None) -> Lent:
+    what = f"Secret of {access_key} (not shown)"
+    secret = asking.secret(what, secret_file, "--store-admin-secret-file")
+    return Lent(access_key, SecretText(secret))
 
 
 def _parsed(values: list[str]) -> dict[str, str]:

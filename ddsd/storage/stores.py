@@ -119,11 +119,11 @@ class Stores:
             await store.stop()
 
 
-def policy_of_unit(pattern: str) -> dict[str, object]:
-    """Return the policy for a unit's user: all that deliveries need, in buckets of its names and in no others.
+def policy_for(pattern: str) -> dict[str, object]:
+    """Return the policy for a user of ours: all that deliveries need, in buckets of such names and in no others.
 
     Args:
-        pattern: the names, ``?`` for any one character. Never a ``*``, which would reach into longer names.
+        pattern: the names, ``?`` for any one character. A ``*`` reaches into longer names, and so other units'.
     """
     # MinIO matches a bucket without an object as "bucket/": the second form is for both.
     buckets = [f"arn:aws:s3:::{pattern}", f"arn:aws:s3:::{pattern}/*"]

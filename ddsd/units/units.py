@@ -30,6 +30,9 @@ MAX_BUCKET: Final = 63
 # Wire contract, section 4: "{internal_ref}{counter:05d}-{18 digits of time}-{8 hex digits}".
 BUCKET_TAIL: Final = 5 + 1 + 18 + 1 + 8
 MAX_INTERNAL_REF: Final = MAX_BUCKET - BUCKET_TAIL
+_END_OF_BUCKETS: Final = f"{'?' * 5}-{'?' * 18}-{'?' * 8}"
+ANY_BUCKET: Final = f"*{_END_OF_BUCKETS}"
+"""The names of all units' buckets, as :func:`bucket_pattern`."""
 
 _NAME = re.compile(r"[A-Za-z0-9.-]+")
 _MAX_DOTS = 2
@@ -259,7 +262,7 @@ def bucket_pattern(internal_ref: str) -> str:
     No two units' patterns match the same name, as :func:`create` refuses references that are spelled alike, and of two
     different ones of one length neither begins the other.
     """
-    return f"{spelled(internal_ref)}{'?' * 5}-{'?' * 18}-{'?' * 8}"
+    return spelled(internal_ref) + _END_OF_BUCKETS
 
 
 def why_not_a_name(text: str, longest: int) -> list[str]:

@@ -19,7 +19,7 @@ from ddsd.storage.check.catalogue import CHECKS
 from ddsd.storage.check.outcome import Check, Outcome, Verdict, perform
 from ddsd.storage.minio import S3Store, make_user
 from ddsd.storage.port import May, ScopedKey, new_secret_key
-from ddsd.storage.stores import StoreAccount, StoreAddress, StoreUser, policy_of_unit
+from ddsd.storage.stores import StoreAccount, StoreAddress, StoreUser, policy_for
 from ddsd.units.units import bucket_pattern
 from tests.contracts.stores import SCRATCH, a_bench, minio_store
 from tests.parts.minio_server import MinioServer, minio_server
@@ -159,7 +159,7 @@ async def test_clocks_that_differ_are_told(
 
 async def test_account_bounded_by_a_units_policy_passes(running_minio: MinioServer) -> None:
     pattern, user = bucket_pattern("unit1"), StoreUser("ddsd-unit1", new_secret_key(), {})
-    user = dataclasses.replace(user, policy=policy_of_unit(pattern))
+    user = dataclasses.replace(user, policy=policy_for(pattern))
     address = StoreAddress(running_minio.endpoint, running_minio.endpoint, "us-east-1")
     await make_user(StoreAccount(address, running_minio.access_key, running_minio.secret_key), user)
     unit = S3Store(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -15,15 +16,17 @@ import pexpect
 import pytest
 from minio import Minio, MinioAdmin
 from minio.credentials.providers import StaticProvider
+from minio.error import S3Error
 
 from ddsd.errors import ConfigurationError
 from ddsd.listeners import answers
 from ddsd.secret import SecretText
 from ddsd.settings import load, read_secrets
-from ddsd.setup import files
-from ddsd.setup.draft import Draft
+from ddsd.setup import files, store_account
+from ddsd.setup.draft import Draft, Lent
 from ddsd.setup.files import Account
 from ddsd.setup.questions import STEPS, judged
+from ddsd.setup.service import ServiceFailed
 from tests.daemon.process import REPOSITORY, wait_until
 from tests.parts.certificates import Authority
 from tests.parts.minio_server import MinioServer
@@ -120,22 +123,120 @@ def test_with_minio_and_postgresql_nothing_of_the_trial_stays(
         database__url=postgres_url,
         store__kind="s3",
         store__endpoint=minio.endpoint,
-        store__access_key=minio.access_key,
-        store__secret_key_file=secret,
     )
     assert done.code == 0, done.err
     assert "every byte was compared" in done.out
-    assert load(bare.config, {}).database.url == postgres_url
+    written = load(bare.config, {})
+    assert (written.database.url, written.store.access_key) == (postgres_url, "ddsd")
+    assert "✓ made the user ddsd at the store, for our buckets" in done.out
+    assert "for this unit's buckets alone" in done.out
     host = urlsplit(minio.endpoint).netloc
     root = Minio(host, minio.access_key, minio.secret_key.text(), secure=False)
     assert root.list_buckets() == []
-    assert "for this unit's buckets alone" in done.out
-    accounts = MinioAdmin(
-        endpoint=host,
-        credentials=StaticProvider(minio.access_key, minio.secret_key.text()),
-        secure=False,
-    ).list_service_account(minio.access_key)
-    assert '"accessKey"' not in accounts
+    admin = administrator(minio)
+    for user in (minio.access_key, "ddsd", "ddsd-genomics"):
+        assert '"accessKey"' not in admin.list_service_account(user)
+    assert set(json.loads(admin.user_list())) == {"ddsd", "ddsd-genomics"}
+    secret_key = read_secrets(written).store_secret_key
+    assert secret_key
+    own = Minio(host, "ddsd", secret_key.text(), secure=False)
+    with pytest.raises(S3Error, match="AccessDenied"):
+        own.make_bucket("not-one-of-ours")
+    kept = b"".join(one.read_bytes() for one in bare.directory.rglob("*") if one.is_file())
+    assert minio.secret_key.text().encode() not in kept
+
+    lent = ("--store-admin-key", minio.access_key, "--store-admin-secret-file", str(secret))
+    again = bare.set_up("--no-trial", *lent)
+    assert again.code == 0, again.err
+    assert "✓ made" not in again.out
+    admin.user_remove("ddsd")
+    mended = bare.set_up("--no-trial", *lent)
+    assert mended.code == 0, mended.err
+    assert "✓ made the user ddsd" in mended.out
+
+
+def administrator(minio: MinioServer) -> MinioAdmin:
+    keys = StaticProvider(minio.access_key, minio.secret_key.text())
+    return MinioAdmin(endpoint=urlsplit(minio.endpoint).netloc, credentials=keys, secure=False)
+
+
+def test_a_lent_key_is_tried_in_place_of_the_account_that_is_not_there_yet(
+    tmp_path: Path, minio: MinioServer
+) -> None:
+    answers = {"store__kind": "s3", "store__endpoint": minio.endpoint}
+    draft = draft_with(tmp_path, **answers)
+    draft.lend(Lent(minio.access_key, SecretText("not its secret")))
+    (told,) = problems_of(draft, "The object store")
+    assert told.startswith("store.endpoint: ")
+    draft.lend(Lent(minio.access_key, minio.secret_key))
+    assert problems_of(draft, "The object store") == []
+    assert draft.settings().store.access_key == "ddsd"
+    assert draft.secrets["store.secret_key_file"].text() != minio.secret_key.text()
+
+
+def test_at_a_terminal_a_lent_key_is_asked_for_until_it_is_taken(
+    bare: Bare, minio: MinioServer
+) -> None:
+    answered = {
+        "instance__facility": "Core",
+        "instance__contact": "help@example.org",
+        "instance__public_url": "http://127.0.0.1:5000",
+        "listen__tls_certificate_file": "",
+        "listen__trusted_proxies": "",
+        "listen__address": "127.0.0.1",
+        "listen__admin_group": "",
+        "database__url": "",
+        "store__kind": "s3",
+        "store__endpoint": minio.endpoint,
+        "store__public_endpoint": "",
+        "mail__kind": "outbox",
+    }
+    child = pexpect.spawn(
+        sys.executable,
+        bare.words("--dry-run", **answered)[1:],
+        cwd=str(REPOSITORY),
+        env=environment() | {"TERM": "dumb"},
+        timeout=PATIENCE_S,
+        encoding="utf-8",
+        dimensions=(50, 250),
+    )
+    child.expect_exact("to make accounts with; empty: none (not kept): ")
+    child.sendline(minio.access_key)
+    child.expect_exact("Its secret (not shown): ")
+    child.sendline("mistyped-secret")
+    child.expect_exact("own account [ddsd]: ")
+    child.sendline("")
+    child.expect_exact("✗ store.endpoint: ")
+    child.expect_exact("embedded, or s3 (MinIO and others) [s3]: ")
+    child.sendline("")
+    child.expect_exact(f"[{minio.endpoint}]: ")
+    child.sendline("")
+    child.expect_exact("(not kept): ")
+    child.sendline(minio.access_key)
+    child.expect_exact("Its secret (not shown): ")
+    child.sendline(minio.secret_key.text())
+    child.expect_exact("own account [ddsd]: ")
+    child.sendline("dds")
+    child.expect_exact("reach the store; empty: the same []: ")
+    child.sendline("")
+    child.expect_exact("store.access_key = dds\r\n")
+    child.expect_exact("Dry run: nothing was changed.")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0, child.before
+    assert not bare.directory.exists()
+
+
+def test_a_lent_key_that_is_no_administrators_is_named(tmp_path: Path, minio: MinioServer) -> None:
+    admin = administrator(minio)
+    admin.user_add("somebody", "of-no-importance")
+    admin.attach_policy(["readwrite"], user="somebody")
+    draft = draft_with(tmp_path, store__kind="s3", store__endpoint=minio.endpoint)
+    lent = Lent("somebody", SecretText("of-no-importance"))
+    draft.lend(lent)
+    with pytest.raises(ServiceFailed, match="with the key somebody: The object store refused"):
+        store_account.ensure(draft.settings(), read_secrets(draft.trying()), lent)
+    admin.user_remove("somebody")
 
 
 def test_wrong_answers_are_all_named_and_nothing_is_made(
