@@ -51,8 +51,9 @@ def with_postgresql() -> Path:
 
 
 def with_nginx() -> Path:
-    """Return a Debian with the web server that stands before ddsd and its store."""
-    return _kept("nginx", ("nginx",), lambda root: _add(root, "nginx"))
+    """Return a Debian with the web server that stands before ddsd and its store, and with clocks that can be wrong."""
+    packages = ("nginx", "libfaketime")
+    return _kept("nginx", packages, lambda root: _add(root, *packages))
 
 
 def for_images() -> Path:
