@@ -13,6 +13,7 @@ import filecmp
 import io
 import json
 import re
+import ssl
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -37,11 +38,12 @@ URL: Final = "http://127.0.0.1:5000"
 
 @dataclass(frozen=True)
 class Site:
-    """A daemon, as its operator and its people reach it."""
+    """A daemon, as its operator and its people reach it: with a ``ca_file`` also where its letters say it is."""
 
     socket: Path
     url: str = URL
     unit: str = "test-unit"
+    ca_file: Path | None = None
 
     def ctl(self, *arguments: str) -> Any:
         """Run ``ddsctl ARGUMENTS --json`` as the operator; return what it printed."""
@@ -68,8 +70,9 @@ class Site:
             "--role", role, *more,
         )  # fmt: skip
         link, _, code = str(made["link"]).partition("#")
-        page = self.url + httpx.URL(link).path
-        with httpx.Client(trust_env=False, timeout=30) as browser:
+        page = link if self.ca_file else self.url + httpx.URL(link).path
+        trust = ssl.create_default_context(cafile=self.ca_file)
+        with httpx.Client(trust_env=False, timeout=30, verify=trust) as browser:
             form = Page(browser.get(page).text)
             fields = form.fields | {"code": code, "password": PASSWORD, "again": PASSWORD}
             answer = browser.post(page, data=fields)
@@ -106,12 +109,10 @@ async def make_delivery(site: Site, source: Path, destination: Path) -> str:
     return facts.project_id
 
 
-def make_stock_delivery(
-    site: Site, program: Path, source: Path, homes: Path, ca_file: Path | None = None
-) -> str:
+def make_stock_delivery(site: Site, program: Path, source: Path, homes: Path) -> str:
     """Deliver the files by the stock client; return the project."""
     sender, recipient = (
-        StockClient(program, homes / name, ca_file=ca_file) for name in (ADMINS[0], READER)
+        StockClient(program, homes / name, ca_file=site.ca_file) for name in (ADMINS[0], READER)
     )
     for client, name in ((sender, ADMINS[0]), (recipient, READER)):
         _succeeds(client.login(name, PASSWORD, lambda name=name: site.code_of(name)))  # type: ignore[misc]
@@ -151,12 +152,12 @@ def main(
     ca_file: str = "",
 ) -> None:
     """Have people made and a delivery between them."""
-    site, place = Site(Path(socket), url, unit), Path(directory)
+    trusted = Path(ca_file) if ca_file else None
+    site, place = Site(Path(socket), url, unit, trusted), Path(directory)
     site.invite_people()
     files = dataset.generate(place / "source", reads_per_file=50)
     if stock_client:
-        trusted = Path(ca_file) if ca_file else None
-        project = make_stock_delivery(site, Path(stock_client), place / "source", place, trusted)
+        project = make_stock_delivery(site, Path(stock_client), place / "source", place)
     else:
         project = asyncio.run(make_delivery(site, place / "source", place / "received"))
     sys.stdout.write(f"delivered {project}: {len(files)} files\n")

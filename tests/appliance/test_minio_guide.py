@@ -64,7 +64,7 @@ FAILURES: Final = {
     ),
     "the proxy refuses ddsd the administration": (
         f"ddsctl store set-credentials imaging --endpoint https://{STORE} "
-        f"--admin-key minio-admin --admin-secret-file {LENT}"
+        f"--admin-key minio-admin --secret-file {LENT}"
     ),
     "the clocks differ by 20 minutes": (
         "export LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 "
@@ -104,7 +104,7 @@ def one_server(
             machine.script(guide.script(heading, PAGE))
         said = machine.script(guide.script("Set ddsd up", PAGE))
         assert "every byte was compared" in said
-        assert said.count("27 passed, 0 warnings, 0 failed") == 2, said
+        assert "27 passed, 0 warnings, 0 failed" in said, said
         yield machine
 
 
@@ -173,8 +173,10 @@ def delivered(machine: Machine, directory: Path, program: Path, ca_file: Path) -
     """Have the unit deliver with the stock client, from machines that know the names; return what was delivered."""
     customers = (sys.executable, "-m", "tests.appliance.customers")
     told = (machine.outside(SOCKET), directory, URL, program, "genomics", ca_file)
+    names = directory / "hosts"
+    names.write_bytes(machine.outside("/etc/hosts").read_bytes())
     knowing = 'mount --bind "$0" /etc/hosts && exec "$@"'
-    users = ("unshare", "--mount", "sh", "-c", knowing, str(machine.outside("/etc/hosts")))
+    users = ("unshare", "--mount", "sh", "-c", knowing, str(names))
     return run(*machine.beside(*users, *customers, *map(str, told)))
 
 
@@ -263,7 +265,7 @@ def test_with_minio_on_another_server_the_data_goes_there_and_ddsd_waits_for_it(
     server.run("sh", "-ec", f"cd /root; {commands[lending]}", stdin=secret)
     said = server.script("\n".join(commands[lending + 1 :]))
     assert "every byte was compared" in said
-    assert said.count("27 passed, 0 warnings, 0 failed") == 2, said
+    assert "27 passed, 0 warnings, 0 failed" in said, said
     assert secret.strip() not in server.script("cat /etc/ddsd/* /etc/credstore/*; ls -A")
     assert "minio-admin.secret" not in server.run("ls", "/root")
 
