@@ -5,7 +5,7 @@ Nothing here holds a transaction while it talks to the store. Secrets of keys ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -86,6 +86,21 @@ async def withdraw_uploads(work: Work, project: Project) -> None:
     )
     for access_key, store_id in gone.all():
         await queue.enqueue_or_hasten(work, REVOKE_STORE_KEY, _subject(access_key, store_id))
+
+
+async def retire_uploads(work: Work, project: Project) -> Sequence[str]:
+    """Hand out no more the project's upload keys; return what :func:`revoke_store_key` knows each by.
+
+    They stay noted until that has made them worthless: whoever dies before finds them here.
+    """
+    table = StoreKey.columns()
+    keys = await work.session.scalars(
+        select(StoreKey).where(table.use == StoreKeyUse.UPLOAD, table.bucket == project.bucket)
+    )
+    found = keys.all()
+    for key in found:
+        key.retired_at = key.retired_at or work.now
+    return [_subject(key.access_key, key.store_id) for key in found]
 
 
 async def revoke_store_key(services: Services, subject: str) -> None:
