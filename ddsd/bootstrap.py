@@ -396,7 +396,8 @@ def _parsed(text: SecretText) -> InstanceKey:
         return InstanceKey.from_text(text)
     except ConfigurationError as wrong:
         raise ConfigurationError(
-            f"instance.key_file: {wrong.message}; `ddsd new-instance-key FILE` makes a good one"
+            f"instance.key_file: {wrong.message}. Put it back from your copy: what is sealed in the database opens with"
+            " no other key. Only a new installation gets a new one: `ddsd new-instance-key FILE`"
         ) from wrong
 
 
