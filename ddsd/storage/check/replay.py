@@ -17,6 +17,7 @@ from minio import Minio
 
 from ddsd.storage.check.bench import HOUR, MIB, Bench, call, expect, keys_in
 from ddsd.storage.check.outcome import NotKept
+from ddsd.storage.sigv4 import amz_date_of
 
 _SECRET: Final = b"what only its reader may know"
 UNPACK: Final = {
@@ -69,6 +70,11 @@ async def links(bench: Bench) -> str:
         Replay("another key id", "GET", link.replace(named, stranger.access_key)),
         Replay("another host", "GET", link, {"Host": "elsewhere.example"}),
         Replay("the bucket", "GET", link.replace(f"/{bucket}/a?", f"/{bucket}/?")),
+        Replay("only its head", "HEAD", link),
+        Replay("a version of it", "GET", f"{link}&versionId=null"),
+        Replay("a part of it", "GET", f"{link}&partNumber=1"),
+        Replay("parts of an upload", "GET", f"{link}&uploadId=x"),
+        *_spelled_otherwise(link, bucket, other, "GET"),
     ]
     await _all_refused(bench, replays)
     for place, key in ((bucket, "a"), (bucket, "b"), (other, "a")):
@@ -181,7 +187,26 @@ def _changed_puts(link: str, bucket: str, other: str) -> list[Replay]:
         *[Replay(change, "PUT", where, content=b"x") for change, where in addresses.items()],
         Replay("another host", "PUT", link, {"Host": "elsewhere.example"}, b"x"),
         Replay("tags of it", "PUT", f"{link}&tagging=", content=_TAGS),
+        Replay("who may read it", "PUT", f"{link}&acl=", {"x-amz-acl": "public-read"}, b""),
+        *_spelled_otherwise(link, bucket, other, "PUT"),
     ]
+
+
+def _spelled_otherwise(link: str, bucket: str, other: str, method: str) -> list[Replay]:
+    """Return requests that two readers could read differently, and one of them believe."""
+    content = b"x" if method == "PUT" else None
+    addresses = {
+        "its key encoded twice": link.replace(f"/{bucket}/a?", f"/{bucket}/%2561?"),
+        "another key behind a slash": link.replace(f"/{bucket}/a?", f"/{bucket}/a%2Fb?"),
+        "by way of another bucket": link.replace(f"/{bucket}/", f"/{other}/%2e%2e/{bucket}/"),
+        "into another bucket": link.replace(f"/{bucket}/a?", f"/{bucket}/%2e%2e/{other}/a?"),
+        "a second, later end": f"{link}&X-Amz-Expires=604800",
+        "a first, later end": link.replace("?", "?X-Amz-Expires=604800&", 1),
+        "a second date": f"{link}&X-Amz-Date={amz_date_of(datetime.now(UTC) + HOUR)}",
+        "more headers signed": link.replace("SignedHeaders=host", "SignedHeaders=host%3Bx-amz-acl"),
+        "a token": f"{link}&X-Amz-Security-Token=x",
+    }
+    return [Replay(change, method, where, content=content) for change, where in addresses.items()]
 
 
 def _signed_put(
