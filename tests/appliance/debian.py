@@ -15,12 +15,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from tests.parts.ports import exclusive
 
 SUITE: Final = "bookworm"
+NEWER: Final = "trixie"
 PACKAGES: Final = ("systemd", "systemd-sysv", "dbus", "python3")
 FOR_IMAGES: Final = ("ca-certificates", "python3-venv", "tzdata")
 _ALL: Final = ("--target", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
@@ -40,9 +42,9 @@ def why_not() -> str:
     return f"not on PATH: {', '.join(missing)}" if missing else ""
 
 
-def base() -> Path:
+def base(suite: str = SUITE) -> Path:
     """Return a Debian with the packages of all machines, and nothing of ours."""
-    return _kept("debian", PACKAGES, _bootstrap)
+    return _kept("debian", PACKAGES, partial(_bootstrap, suite), suite)
 
 
 def with_postgresql() -> Path:
@@ -61,11 +63,13 @@ def for_images() -> Path:
     return _kept("image", FOR_IMAGES, lambda root: _add(root, *FOR_IMAGES))
 
 
-def _kept(name: str, packages: Sequence[str], make: Callable[[Path], None]) -> Path:
+def _kept(
+    name: str, packages: Sequence[str], make: Callable[[Path], None], suite: str = SUITE
+) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddsd"
     cache.mkdir(parents=True, exist_ok=True)
-    content = hashlib.sha256(" ".join((SUITE, *PACKAGES, *packages)).encode()).hexdigest()[:8]
-    root = cache / f"{name}-{SUITE}-{content}"
+    content = hashlib.sha256(" ".join((suite, *PACKAGES, *packages)).encode()).hexdigest()[:8]
+    root = cache / f"{name}-{suite}-{content}"
     with exclusive(cache / f"{root.name}.lock"):
         if not root.is_dir():
             partial = cache / f"{root.name}.partial"
@@ -75,9 +79,9 @@ def _kept(name: str, packages: Sequence[str], make: Callable[[Path], None]) -> P
     return root
 
 
-def _bootstrap(root: Path) -> None:
+def _bootstrap(suite: str, root: Path) -> None:
     include = f"--include={','.join(PACKAGES)}"
-    _succeed(["debootstrap", "--variant=minbase", include, SUITE, str(root)])
+    _succeed(["debootstrap", "--variant=minbase", include, suite, str(root)])
     for archive in root.glob("var/cache/apt/archives/*.deb"):
         archive.unlink()
 
