@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -67,6 +68,7 @@ def root(
 @app.command()
 def serve(config: ConfigOption = None) -> None:
     """Run the daemon until it is told to stop (SIGTERM, or Ctrl-C)."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it is listened for: it would end us
     settings = _configured(config)
     from ddsd import bootstrap, daemon, listeners
     from ddsd.settings import load

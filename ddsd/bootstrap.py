@@ -18,6 +18,7 @@ from typing import Any, Final
 from ddsd import tls
 from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
+from ddsd.db.remedies import remedy
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
 from ddsd.files import grants, moving, reconciliation, removal, rotation, store_check
 from ddsd.jobs import housekeeping
@@ -60,7 +61,7 @@ _JOBS: Final[Mapping[str, Handler]] = {
     forgetting.FORGET_OLD_LOGINS: forgetting.forget_old_logins,
     endings.END_PROJECT: endings.end_project,
     deadlines.FOLLOW_DEADLINES: deadlines.follow_deadlines,
-    grants.REVOKE_STORE_KEY: grants.revoke_store_key,
+    **grants.HANDLERS,
     **password_reset.HANDLERS,
     **mailing.HANDLERS,
     **reminders.HANDLERS,
@@ -179,8 +180,12 @@ def _check_certificate(settings: Settings) -> None:
 
 def _check_state_directory(settings: Settings) -> None:
     """Write where the directory is, or would be made, into a file without a name."""
-    directory = settings.instance.state_dir.absolute()
-    there = next(one for one in (directory, *directory.parents) if one.exists())
+    directory = settings.instance.state_dir
+    there = next(one for one in (directory, *directory.parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise ConfigurationError(
+            f"instance.state_dir: {there} is there and no directory; move it away, or name another place"
+        )
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
@@ -232,16 +237,19 @@ def database(settings: Settings, password: SecretText | None = None) -> Database
     try:
         return Database(settings.database_url, password, section.pool_size)
     except OSError as wrong:
-        raise ConfigurationError(f"database.url: {wrong.filename}: {wrong.strerror}") from wrong
+        where = "database.url" if section.url else "instance.state_dir"
+        why = str(wrong.strerror)
+        if isinstance(wrong, FileExistsError | NotADirectoryError):
+            why = "it is there and no directory"
+        raise ConfigurationError(
+            f"{where}: the directory {wrong.filename} cannot be made: {why}"
+        ) from wrong
 
 
 def why_not_opened(settings: Settings, wrong: DatabaseUnavailable) -> str:
-    """Say to an operator why the database cannot be used, and where to look."""
-    where = "database.url" if settings.database.url else "instance.state_dir"
-    if settings.database_url.startswith("postgresql"):
-        where = "database.url and database.password_file"
-    why = wrong.facts.get("why", wrong.message)
-    return f"the database {settings.database_url} cannot be used: {why}. See {where}."
+    """Say to an operator why the database cannot be used, and what to do."""
+    why = str(wrong.facts.get("why", wrong.message))
+    return f"the database {settings.database_url} cannot be used: {why}. {remedy(why)}"
 
 
 def job_runner(services: Services) -> JobRunner:
@@ -396,7 +404,8 @@ def _parsed(text: SecretText) -> InstanceKey:
         return InstanceKey.from_text(text)
     except ConfigurationError as wrong:
         raise ConfigurationError(
-            f"instance.key_file: {wrong.message}; `ddsd new-instance-key FILE` makes a good one"
+            f"instance.key_file: {wrong.message}. Put it back from your copy: what is sealed in the database opens with"
+            " no other key. Only a new installation gets a new one: `ddsd new-instance-key FILE`"
         ) from wrong
 
 

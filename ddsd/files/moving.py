@@ -23,11 +23,14 @@ from ddsd.files.accounts import Credentials
 from ddsd.files.copying import Route
 from ddsd.files.reconciliation import has_data
 from ddsd.files.stores import Place
-from ddsd.files.tables import StoredFile, StoreKey, StoreKeyUse
+from ddsd.files.tables import StoreKey
 from ddsd.jobs import progress, queue
+from ddsd.jobs.queue import GiveUp
 from ddsd.jobs.runner import Handler
 from ddsd.jobs.tables import Job, JobState
 from ddsd.projects import busy
+from ddsd.projects.projects import bucket_name
+from ddsd.projects.status import FINAL
 from ddsd.projects.tables import Project
 from ddsd.storage.port import ObjectStore
 from ddsd.storage.stores import StoreAccount
@@ -70,7 +73,7 @@ async def begin(
         Forbidden: the actor does not operate this service.
         NotFound: there is no such unit.
         InvalidFields: an address or key cannot be one.
-        Conflict: it is there already, or the copy of an earlier move has not been forgotten.
+        Conflict: it is there already, maybe by another address, or the copy of an earlier move has not been forgotten.
         StoreUnavailable, StoreRefused: the new store does not answer, or refuses the account.
     """
     require(actor, Action.OPERATE)
@@ -79,6 +82,7 @@ async def begin(
         before = await _require_movable(work, unit, wanted)
         load = await _load(work, unit, before)
     account, said = await _tried(services, unit, wanted)
+    await _require_another_store(services, unit, before, account)
     move = replace(load, target=_shown(services, account), warnings=said)
     if dry_run:
         return move
@@ -95,6 +99,7 @@ async def move_unit(services: Services, public_id: str) -> None:
 
     Raises:
         Busy: projects that something else is being done to are still there; another run goes on.
+        GiveUp: the two stores are one.
         StoreUnavailable, StoreRefused: one of the stores is away, or says no. What was copied stays copied.
     """
     ways = await _ways(services, public_id)
@@ -119,6 +124,8 @@ async def move_unit(services: Services, public_id: str) -> None:
             f"Something else is being done to {', '.join(held_back)}: moved when that is over."
         )
     await _remove_needless_copies(services, ways)
+    for project in await _moved(services, ways):
+        await copying.copy_late(services, project, ways.route(project))
     await _finish(services, public_id, ways)
 
 
@@ -148,9 +155,10 @@ async def begin_forgetting(work: Work, public_id: str, *, dry_run: bool) -> tupl
 async def forget_former_store(services: Services, public_id: str) -> None:
     """Handle the job :data:`FORGET_FORMER_STORE`: remove the unit's buckets from its former store, and the account.
 
-    What is registered and only there, because an upload ended late, is copied first.
+    What uploads that ended late have left there is copied first.
 
     Raises:
+        GiveUp: the two stores are one; nothing was removed.
         StoreUnavailable, StoreRefused: one of the stores is away, or says no.
     """
     ways = await _ways(services, public_id)
@@ -248,6 +256,37 @@ async def _tried(
     return account, accounts.warnings(await accounts.tried(services, unit, account), account)
 
 
+async def _require_another_store(
+    services: Services, unit: Unit, before: UnitStore | None, account: StoreAccount | None
+) -> None:
+    """Refuse a new store that is the old one by another address: forgetting the old copy would remove the only one."""
+    source = (await places.at(services, before)).store
+    target = services.store if account is None else await services.stores.tried(account)
+    scratch = bucket_name(f"{unit.internal_ref}{0:05d}", services.clock.now())
+    try:
+        if await _sees(source, target, scratch):
+            raise Conflict(
+                f"The unit '{unit.public_id}' has its data there already: what is made at the one address is at the "
+                "other. To change only its account: ddsctl store set-credentials"
+            )
+    finally:
+        if account is not None:
+            await target.stop()
+
+
+async def _sees(source: ObjectStore, target: ObjectStore, scratch: str) -> bool:
+    """Say whether a bucket that is made at one store is there at the other."""
+    await target.ensure_bucket(scratch)
+    try:
+        return await source.bucket_exists(scratch)
+    except (
+        StoreRefused
+    ):  # an account that may not look; each bucket is looked at again before it is removed
+        return False
+    finally:
+        await target.remove_bucket(scratch)
+
+
 def _shown(services: Services, account: StoreAccount | None) -> str:
     return account.address.endpoint if account else services.settings.store_identity
 
@@ -296,6 +335,7 @@ async def _move_project(
     """Copy a project and switch it; False if something else is being done to it."""
     route = ways.route(project)
     await route.target.ensure_bucket(route.bucket)
+    await _require_two_stores(route)
     size_bytes = await copying.copy_new(services, project, route, told)
     try:
         async with _closed(services, project, ways):
@@ -304,8 +344,16 @@ async def _move_project(
             await _switch(services, project, ways, size_bytes)
     except Busy:
         return False
-    await copying.forget(services, project.id)
     return True
+
+
+async def _require_two_stores(route: Route) -> None:
+    """Refuse to go on when both addresses lead to one store; they may have come to do so since the move began."""
+    if await copying.is_one_store(route):
+        raise GiveUp(
+            f"What is stored in {route.bucket} at the unit's new store is at its former one, too: they are one store. "
+            "Nothing was removed. See that both addresses lead where they did when the move began."
+        )
 
 
 @asynccontextmanager
@@ -313,12 +361,13 @@ async def _closed(services: Services, project: Project, ways: _Ways) -> AsyncIte
     """Let nothing be added to the project or removed from it until the block ends.
 
     Raises:
-        Busy: something else is being done to it.
+        Busy: something else is being done to it, or it is there no more.
+        GiveUp: an upload key of it cannot be withdrawn.
     """
-    keys = await _close(services, project)
+    keys = await _close(services, project, ways)
     try:
-        for access_key in keys:
-            await ways.source.store.revoke_key(access_key)
+        for key in keys:
+            await grants.revoke_store_key(services, key)
         yield
     finally:
         async with transaction(services, System()) as work:
@@ -327,26 +376,19 @@ async def _closed(services: Services, project: Project, ways: _Ways) -> AsyncIte
             )
 
 
-async def _close(services: Services, project: Project) -> Sequence[str]:
-    """Note that the project is being moved; return its upload keys, which are good for nothing any more."""
-    table = StoreKey.columns()
+async def _close(services: Services, project: Project, ways: _Ways) -> Sequence[str]:
+    """Note that the project is being moved; return its upload keys, handed out no more, as subjects of jobs."""
     async with transaction(services, System()) as work:
         now = await work.session.get_one(
             Project, project.id, with_for_update=True, populate_existing=True
         )
-        if not now.active:
-            raise Busy("The project is over.")
+        over = now.status in FINAL and now.ending is None and now.purge_after is None
+        if over or now.store_id != ways.source.store_id:
+            raise Busy("The project has no data there any more.")
         if not now.moving:  # it is if a daemon died here
             await busy.require_idle(work, now)
         now.moving = True
-        keys = await work.session.scalars(
-            select(table.access_key).where(
-                table.use == StoreKeyUse.UPLOAD, table.bucket == now.bucket
-            )
-        )
-        found = keys.all()
-        await grants.withdraw_uploads(work, now)
-    return found
+        return await grants.retire_uploads(work, now)
 
 
 async def _switch(services: Services, project: Project, ways: _Ways, size_bytes: int) -> None:
@@ -380,7 +422,22 @@ async def _remove_needless_copies(services: Services, ways: _Ways) -> None:
         over = found.all()
     for project in over:
         await _remove_bucket(ways.target.store, project.bucket)
-        await copying.forget(services, project.id)
+
+
+async def _moved(services: Services, ways: _Ways) -> Sequence[Project]:
+    """Return the unit's projects that have their data at the new store."""
+    table = Project.columns()
+    async with reading(services, System()) as work:
+        found = await work.session.scalars(
+            select(Project)
+            .where(
+                table.unit_id == ways.unit_id,
+                table.store_id.is_not_distinct_from(ways.target.store_id),
+                has_data(),
+            )
+            .order_by(table.id)
+        )
+        return found.all()
 
 
 async def _finish(services: Services, public_id: str, ways: _Ways) -> None:
@@ -393,7 +450,6 @@ async def _finish(services: Services, public_id: str, ways: _Ways) -> None:
             .values(store_id=current)
             .execution_options(synchronize_session=False)
         )
-        await copying.forget_all(work, ways.unit_id)
         trail.record(work, "store.migrated", public_id, target=ways.target.identity)
 
 
@@ -418,8 +474,9 @@ async def _forget_project(services: Services, project: Project, ways: _Ways) -> 
     route = ways.route(project)
     if not await route.source.bucket_exists(route.bucket):
         return
-    if project.active:
-        await _copy_late(services, project, route)
+    if await route.target.bucket_exists(route.bucket):
+        await _require_two_stores(route)
+        await copying.copy_late(services, project, route)
     await _remove_bucket(route.source, route.bucket)
 
 
@@ -435,18 +492,6 @@ async def _remove_bucket(store: ObjectStore, bucket: str) -> None:
     await store.remove_bucket(bucket)
 
 
-async def _copy_late(services: Services, project: Project, route: Route) -> None:
-    """Copy what an upload that ended after the switch left at the old store, if it was registered."""
-    table = StoredFile.columns()
-    async for key in copying.only_at_the_source(route):
-        async with reading(services, System()) as work:
-            known = await work.session.scalar(
-                select(table.id).where(table.project_id == project.id, table.name_in_bucket == key)
-            )
-        if known is not None:
-            await copying.copy_one(route, key)
-
-
 async def _forget_account(services: Services, public_id: str, ways: _Ways) -> None:
     """Withdraw the keys that the former account made, and forget it."""
     table = StoreKey.columns()
@@ -459,6 +504,7 @@ async def _forget_account(services: Services, public_id: str, ways: _Ways) -> No
         for access_key in left:
             await ways.source.store.revoke_key(access_key)
     async with transaction(services, System()) as work:
+        await copying.forget_all(work, ways.unit_id)
         await work.session.execute(delete(StoreKey).where(table.store_id == ways.row_id))
         await work.session.execute(delete(UnitStore).where(UnitStore.columns().id == ways.row_id))
         trail.record(work, "store.forgotten", public_id, source=ways.source.identity)

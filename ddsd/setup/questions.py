@@ -175,7 +175,11 @@ def judged(draft: Draft, step: Step) -> list[str]:
         if problems := [line for line in told if _section(line) in own]:
             return problems
         settings = _without(draft, {_section(line) for line in told}).trying()
-    return asyncio.run(step.tried(settings))
+    found = asyncio.run(step.tried(settings))
+    if draft.lent and any(one.key == LENT for one in step.questions):
+        lent = f" (Asked with the key that is lent, {draft.lent.access_key}.)"
+        return [problem + lent * problem.startswith("store.endpoint: ") for problem in found]
+    return found
 
 
 def _section(line: str) -> str:

@@ -30,7 +30,8 @@ _KEY: Final = (
 _REGION: Final = "Set store.region to the region that the store names."
 _REMEDIES: Final = {
     "InvalidAccessKeyId": _KEY,
-    "SignatureDoesNotMatch": _KEY,
+    "SignatureDoesNotMatch": f"{_KEY} If the key is right, a proxy before the store changes the request: let it pass "
+    "on the Host header as it came.",
     "AuthorizationHeaderMalformed": _REGION,
     "InvalidRegion": _REGION,
     "RequestTimeTooSkewed": "Let NTP set the clocks of this machine and of the store's.",

@@ -50,6 +50,11 @@ def with_postgresql() -> Path:
     return _kept("postgresql", ("postgresql",), lambda root: _add(root, "postgresql"))
 
 
+def with_nginx() -> Path:
+    """Return a Debian with the web server that stands before ddsd and its store."""
+    return _kept("nginx", ("nginx",), lambda root: _add(root, "nginx"))
+
+
 def for_images() -> Path:
     """Return a Debian to build images on, with all they are built with."""
     return _kept("image", FOR_IMAGES, lambda root: _add(root, *FOR_IMAGES))

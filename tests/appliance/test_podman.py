@@ -151,7 +151,9 @@ def test_the_image_holds_what_runs_and_nothing_to_build_with_or_to_type_into(ima
             first = file.readline(200)
         if re.match(rb"#!.*\b(ba|da|z|k|c)?sh\b", first):
             scripts.append(name)
-        if re.search(r"\.(whl|deb|a|h|c|pyx|sh)$|/(pip|setuptools|ensurepip|tests?)/|^var/cache", name):
+        if re.search(
+            r"\.(whl|deb|a|h|c|pyx|sh)$|/(pip|setuptools|ensurepip|tests?)/|^var/cache", name
+        ):
             refuse.append(name)
     assert executable == EXECUTABLE
     assert scripts == []

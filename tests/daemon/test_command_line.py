@@ -130,7 +130,7 @@ def test_a_database_that_is_none_is_named_in_the_drivers_words(place: Place, com
     said = refused.stderr.splitlines()[-1]
     assert said == (
         f"ddsd: the database sqlite:///{place.database} cannot be used: file is not a database."
-        " See instance.state_dir."
+        " The file is damaged or something else: keep a copy of it, and restore the database from a backup."
     )
     assert "sqlalche.me" not in refused.stderr
     assert "Traceback" not in refused.stderr
