@@ -51,7 +51,9 @@ def test_the_daemon_starts_after_its_database_answers_and_is_not_stopped_with_it
     for service in ("ddsd", "ddsd-migrate"):
         assert re.search(r"^After=ddsd-postgresql\.service", units[service], re.MULTILINE)
     assert "--sdnotify=healthy" in units["ddsd-postgresql"]
-    assert not re.search(r"^(Requires|BindsTo)=.*ddsd-(postgresql|minio)\.", units["ddsd"], re.MULTILINE)
+    assert not re.search(
+        r"^(Requires|BindsTo)=.*ddsd-(postgresql|minio)\.", units["ddsd"], re.MULTILINE
+    )
     assert "Requires=ddsd-postgresql.service" in units["ddsd-migrate"]
 
 
