@@ -55,6 +55,7 @@ from ddsd.users import password_reset
 from ddsd.work import Services
 
 DEMO_KEY_FILE: Final = "instance.key"
+_NO_DIRECTORY: Final = "is there and no directory; move it away, or name another place"
 _JOBS: Final[Mapping[str, Handler]] = {
     **mail_jobs.HANDLERS,
     housekeeping.FORGET_OLD_JOBS: housekeeping.forget_old_jobs,
@@ -183,9 +184,7 @@ def _check_state_directory(settings: Settings) -> None:
     directory = settings.instance.state_dir
     there = next(one for one in (directory, *directory.parents) if os.path.lexists(one))
     if not there.is_dir():
-        raise ConfigurationError(
-            f"instance.state_dir: {there} is there and no directory; move it away, or name another place"
-        )
+        raise ConfigurationError(f"instance.state_dir: {there} {_NO_DIRECTORY}")
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
@@ -238,11 +237,10 @@ def database(settings: Settings, password: SecretText | None = None) -> Database
         return Database(settings.database_url, password, section.pool_size)
     except OSError as wrong:
         where = "database.url" if section.url else "instance.state_dir"
-        why = str(wrong.strerror)
         if isinstance(wrong, FileExistsError | NotADirectoryError):
-            why = "it is there and no directory"
+            raise ConfigurationError(f"{where}: {wrong.filename} {_NO_DIRECTORY}") from wrong
         raise ConfigurationError(
-            f"{where}: the directory {wrong.filename} cannot be made: {why}"
+            f"{where}: the directory {wrong.filename} cannot be made: {wrong.strerror}"
         ) from wrong
 
 

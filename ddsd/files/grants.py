@@ -154,7 +154,7 @@ async def _forget_key(services: Services, access_key: str) -> None:
 
 
 async def retire(work: Work, unit_id: int, store_id: int | None, *, at_once: bool = False) -> int:
-    """Hand out no more the keys that an account made for a unit; return how many that were.
+    """Hand out no more the keys that an account made for a unit; return how many that concerns.
 
     Links stay good as long as they were signed for, then their key is withdrawn. Upload keys stay good until their
     project is released or they expire. The configured account's key for links is every unit's, and stays.
@@ -191,7 +191,7 @@ async def _retire(work: Work, which: ColumnElement[bool], *, at_once: bool) -> i
         await queue.enqueue_or_hasten(
             work, REVOKE_STORE_KEY, _subject(key.access_key, key.store_id), run_after=over
         )
-    return len(fresh)
+    return len(found if at_once else fresh)
 
 
 async def download_links(

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, select, update
 
 from ddsd.access import Action, Actor, System, require
 from ddsd.audit import trail
@@ -110,6 +110,7 @@ async def move_unit(services: Services, public_id: str) -> None:
     done = (await progress.reported(services, MOVE_UNIT, public_id)).done
     total, held_back = max(total + done, done), []
     for project in left:
+        await _require_on_the_way(services, ways)
 
         async def tell(count: int, before: int = done) -> None:
             most = max(total, before + count)
@@ -129,6 +130,58 @@ async def move_unit(services: Services, public_id: str) -> None:
     await _finish(services, public_id, ways)
 
 
+async def turn_back(work: Work, public_id: str, *, dry_run: bool) -> Move:
+    """Move what has been moved of a unit back to where it was; its new projects go there again at once.
+
+    For a move that cannot end, or that should not have begun. What was copied is the old copy then.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+        NotFound: there is no such unit, or no store it was moved away from.
+        Busy: the move is about to end, or the old copy is being removed.
+        Conflict: it was moved away from the configured store, and another one is configured now.
+    """
+    require(work.actor, Action.OPERATE)
+    unit = await units.find(work, public_id, for_change=True)
+    former, current = await _require_former(work, unit), await stores.current(work, unit.id)
+    _require_same_configuration(work.services, former)
+    if await _has_job(work, unit, FORGET_FORMER_STORE):
+        raise Busy(f"The old copy of the unit '{public_id}' is being removed. See: ddsctl jobs ls")
+    running = await _has_job(work, unit, MOVE_UNIT, (JobState.RUNNING,))
+    if running and not await _are_left(work, unit, former):
+        raise Busy(f"The move of the unit '{public_id}' is about to end. Try again in a moment.")
+    load = await _load(work, unit, current, _at(unit.id, current))
+    move = replace(load, target=former.endpoint or former.configured_as)
+    if dry_run:
+        return move
+    await _swap_back(work, unit, former, current)
+    await queue.enqueue_or_hasten(work, MOVE_UNIT, public_id)
+    trail.record(work, "store.turn_back", public_id, source=move.source, target=move.target)
+    return replace(move, job=await _job(work, unit))
+
+
+async def leave(work: Work, public_id: str, *, dry_run: bool) -> str:
+    """Forget a unit's old copy, and the account, without removing anything there; return where it is.
+
+    For a store that is no more, or whose data is to stay. Keys that were made there are not withdrawn.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+        NotFound: there is no such unit, or no old copy.
+        Busy: the unit is still being moved, or the old copy is being removed at this moment.
+    """
+    require(work.actor, Action.OPERATE)
+    unit = await units.find(work, public_id, for_change=True)
+    former = await _require_moved(work, unit)
+    if await _has_job(work, unit, FORGET_FORMER_STORE, (JobState.RUNNING,)):
+        raise Busy(f"The old copy of the unit '{public_id}' is being removed. See: ddsctl jobs ls")
+    where = former.endpoint or former.configured_as
+    if not dry_run:
+        await _forget_row(work, unit.id, former.id)
+        trail.record(work, "store.leave", public_id, source=where)
+    return where
+
+
 async def begin_forgetting(work: Work, public_id: str, *, dry_run: bool) -> tuple[str, Job | None]:
     """Begin to remove a unit's old copy; return where that is, and the job.
 
@@ -139,11 +192,7 @@ async def begin_forgetting(work: Work, public_id: str, *, dry_run: bool) -> tupl
     """
     require(work.actor, Action.OPERATE)
     unit = await units.find(work, public_id, for_change=True)
-    former = await stores.former(work, unit.id)
-    if former is None:
-        raise NotFound(f"There is no old copy of the unit '{public_id}'. See: ddsctl store ls")
-    if await _is_moving(work, unit, former):
-        raise Busy(f"The unit '{public_id}' is still being moved. See: ddsctl jobs ls")
+    former = await _require_moved(work, unit)
     where = former.endpoint or former.configured_as
     if dry_run:
         return where, None
@@ -202,6 +251,33 @@ async def _ways(services: Services, public_id: str) -> _Ways | None:
     return _Ways(unit.id, former.id, source, target)
 
 
+async def _require_former(work: Work, unit: Unit) -> UnitStore:
+    former = await stores.former(work, unit.id)
+    if former is None:
+        raise NotFound(f"There is no old copy of the unit '{unit.public_id}'. See: ddsctl store ls")
+    return former
+
+
+async def _require_moved(work: Work, unit: Unit) -> UnitStore:
+    """Return the unit's former account, if none of its data is left there and no move is under way."""
+    former = await _require_former(work, unit)
+    if await _are_left(work, unit, former) or await _has_job(work, unit, MOVE_UNIT):
+        raise Busy(f"The unit '{unit.public_id}' is still being moved. See: ddsctl jobs ls")
+    return former
+
+
+async def _require_on_the_way(services: Services, ways: _Ways) -> None:
+    """Refuse to go on with a move that was turned back."""
+    async with reading(services, System()) as work:
+        await _require_unturned(work, ways)
+
+
+async def _require_unturned(work: Work, ways: _Ways) -> None:
+    former = await stores.former(work, ways.unit_id)
+    if former is None or former.id != ways.row_id:
+        raise Busy("The move was turned back.")
+
+
 def _require_same_configuration(services: Services, former: UnitStore) -> None:
     now = services.settings.store_identity
     if former.configured_as and former.configured_as != now:
@@ -217,7 +293,8 @@ async def _require_movable(work: Work, unit: Unit, wanted: Credentials | None) -
     if former is not None:
         raise Conflict(
             f"The unit '{unit.public_id}' has an old copy at {former.endpoint or former.configured_as}. "
-            f"When it is moved completely: ddsctl store forget --unit {unit.public_id}"
+            f"When it is moved completely: ddsctl store forget --unit {unit.public_id}; to move it back there: "
+            f"ddsctl store migrate --unit {unit.public_id} --to former"
         )
     before = await stores.current(work, unit.id)
     now = accounts.address_of(work.services, before)
@@ -231,14 +308,16 @@ async def _require_movable(work: Work, unit: Unit, wanted: Credentials | None) -
     return before
 
 
-async def _load(work: Work, unit: Unit, before: UnitStore | None) -> Move:
+async def _load(
+    work: Work, unit: Unit, before: UnitStore | None, *which: ColumnElement[bool]
+) -> Move:
     table = Project.columns()
     counts = await work.session.execute(
         select(
             func.count(),
             func.coalesce(func.sum(table.file_count), 0),
             func.coalesce(func.sum(table.bytes_stored), 0),
-        ).where(table.unit_id == unit.id, has_data())
+        ).where(table.unit_id == unit.id, has_data(), *which)
     )
     projects, files, size_bytes = counts.one()
     source = accounts.address_of(work.services, before)
@@ -308,6 +387,23 @@ async def _swap(
     await work.session.flush()
 
 
+async def _swap_back(work: Work, unit: Unit, former: UnitStore, current: UnitStore | None) -> None:
+    """Let the unit's former account be its current one again, and the current one its former."""
+    await copying.forget_all(work, unit.id)
+    former.state = StoreState.REPLACED
+    await work.session.flush()
+    if current is None:
+        current = _row(work, unit, StoreState.FORMER)
+        current.configured_as = work.services.settings.store_identity
+    current.state, current.changed_at = StoreState.FORMER, work.now
+    await work.session.flush()
+    if former.configured_as:
+        await work.session.delete(former)
+    else:
+        former.state, former.changed_at = StoreState.CURRENT, work.now
+    await work.session.flush()
+
+
 def _row(work: Work, unit: Unit, state: StoreState) -> UnitStore:
     row = UnitStore(unit_id=unit.id, state=state, created_at=work.now, changed_at=work.now)
     work.session.add(row)
@@ -319,6 +415,13 @@ def _at_source(ways: _Ways) -> ColumnElement[bool]:
     return and_(
         table.unit_id == ways.unit_id, table.store_id.is_not_distinct_from(ways.source.store_id)
     )
+
+
+def _at(unit_id: int, row: UnitStore | None) -> ColumnElement[bool]:
+    """Return the condition that a project of the unit has its data at an account's store."""
+    table = Project.columns()
+    store_id = row.id if row is not None and row.endpoint else None
+    return and_(table.unit_id == unit_id, table.store_id.is_not_distinct_from(store_id))
 
 
 async def _left(services: Services, ways: _Ways) -> Sequence[Project]:
@@ -444,6 +547,7 @@ async def _finish(services: Services, public_id: str, ways: _Ways) -> None:
     """Let the projects that are over name the new store, too: the former one is to be forgotten."""
     async with transaction(services, System()) as work:
         current = await _current_for_good(work, ways)
+        await _require_unturned(work, ways)
         await work.session.execute(
             update(Project)
             .where(_at_source(ways), ~has_data())
@@ -453,20 +557,33 @@ async def _finish(services: Services, public_id: str, ways: _Ways) -> None:
         trail.record(work, "store.migrated", public_id, target=ways.target.identity)
 
 
-async def _is_moving(work: Work, unit: Unit, former: UnitStore) -> bool:
-    projects, jobs = Project.columns(), Job.columns()
-    source = former.id if former.endpoint else None
-    left = await work.session.scalar(
-        select(func.count())
-        .select_from(Project)
-        .where(projects.unit_id == unit.id, projects.store_id.is_not_distinct_from(source))
+async def _are_left(work: Work, unit: Unit, former: UnitStore) -> bool:
+    """Say whether projects of the unit name its former store."""
+    left = await work.session.scalar(select(exists().where(_at(unit.id, former))))
+    return bool(left)
+
+
+async def _has_job(work: Work, unit: Unit, kind: str, states: Sequence[JobState] = _ACTIVE) -> bool:
+    jobs = Job.columns()
+    found = await work.session.scalar(
+        select(
+            exists().where(
+                jobs.kind == kind, jobs.subject == unit.public_id, jobs.state.in_(states)
+            )
+        )
     )
-    active = await work.session.scalar(
-        select(func.count())
-        .select_from(Job)
-        .where(jobs.kind == MOVE_UNIT, jobs.subject == unit.public_id, jobs.state.in_(_ACTIVE))
+    return bool(found)
+
+
+async def _job(work: Work, unit: Unit) -> Job:
+    """Return the job that moves the unit."""
+    jobs = Job.columns()
+    found = await work.session.scalars(
+        select(Job).where(
+            jobs.kind == MOVE_UNIT, jobs.subject == unit.public_id, jobs.state.in_(_ACTIVE)
+        )
     )
-    return bool(left or active)
+    return found.one()
 
 
 async def _forget_project(services: Services, project: Project, ways: _Ways) -> None:
@@ -504,10 +621,14 @@ async def _forget_account(services: Services, public_id: str, ways: _Ways) -> No
         for access_key in left:
             await ways.source.store.revoke_key(access_key)
     async with transaction(services, System()) as work:
-        await copying.forget_all(work, ways.unit_id)
-        await work.session.execute(delete(StoreKey).where(table.store_id == ways.row_id))
-        await work.session.execute(delete(UnitStore).where(UnitStore.columns().id == ways.row_id))
+        await _forget_row(work, ways.unit_id, ways.row_id)
         trail.record(work, "store.forgotten", public_id, source=ways.source.identity)
+
+
+async def _forget_row(work: Work, unit_id: int, row_id: int) -> None:
+    await copying.forget_all(work, unit_id)
+    await work.session.execute(delete(StoreKey).where(StoreKey.columns().store_id == row_id))
+    await work.session.execute(delete(UnitStore).where(UnitStore.columns().id == row_id))
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {

@@ -31,7 +31,7 @@ from ddsd.storage.memory import MemoryStore
 from ddsd.storage.port import ObjectReader, Readable, ScopedKey
 from ddsd.storage.stores import StoreAccount, Stores
 from ddsd.units import stores as accounts
-from ddsd.units.tables import Unit, UnitStore
+from ddsd.units.tables import StoreState, Unit, UnitStore
 from ddsd.work import Services, reading, transaction
 from tests.builders import SettableClock, a_project
 from tests.files.delivered import STORED, Delivery, a_delivery, add_files, key_of, keys_in, names_in
@@ -488,6 +488,132 @@ async def test_a_run_that_comes_late_takes_nothing_away_from_a_project_that_was_
     with pytest.raises(Busy):
         await moving.move_unit(busy, unit)
     assert set(places.known[NEW].buckets[bucket]) == {key_of("a"), key_of(new)}
+
+
+async def turn_back(services: Services, unit: str) -> None:
+    async with transaction(services, OPERATOR) as work:
+        await moving.turn_back(work, unit, dry_run=False)
+
+
+async def to_the_other(services: Services, delivery: Delivery) -> Project:
+    """Make another project of the unit, with an object."""
+    async with transaction(services, System()) as work:
+        unit = await work.session.get_one(Unit, delivery.project.unit_id)
+        other = await a_project(work.session, unit)
+    await services.store.ensure_bucket(other.bucket)
+    await services.store.put(other.bucket, "of the other", STORED)
+    return other
+
+
+async def test_a_move_that_cannot_end_is_turned_back_without_loss(
+    moved: Services, places: SeveralStores, clock: SettableClock
+) -> None:
+    class Full(MemoryStore):
+        async def put_from(self, bucket: str, key: str, source: Readable, size_bytes: int) -> None:
+            if key == "of the other":
+                raise StoreRefused("XMinioStorageFull")
+            await super().put_from(bucket, key, source, size_bytes)
+
+    places.known[NEW] = Full(clock=clock, endpoint=NEW)
+    delivery = await a_delivery(moved, ["a", "replaced", "removed"])
+    other = await to_the_other(moved, delivery)
+    unit = await begin(moved, delivery)
+    with pytest.raises(StoreRefused, match="Full"):
+        await moving.move_unit(moved, unit)
+    assert await stores.of(moved, delivery.project) is places.known[NEW]
+    clock.advance(seconds=1)
+    await places.known[NEW].put(delivery.project.bucket, key_of("replaced"), b"new content")
+    await removal.remove_files(moved, delivery.member, delivery.project, ["removed"])
+    await turn_back(moved, unit)
+    await moving.move_unit(moved, unit)
+    await forget(moved, unit)
+    assert old(moved).buckets == {
+        delivery.project.bucket: {key_of("a"): STORED, key_of("replaced"): b"new content"},
+        other.bucket: {"of the other": STORED},
+    }
+    assert places.known[NEW].buckets == {}
+    assert await count(moved, UnitStore) == 0
+
+
+@pytest.mark.parametrize("at_object", [1, 2])
+async def test_a_move_that_is_turned_back_while_it_runs_ends_where_it_began(
+    busy: Services, places: SeveralStores, at_object: int
+) -> None:
+    delivery = await a_delivery(busy, ["a"])
+    other = await to_the_other(busy, delivery)
+    unit = await begin(busy, delivery)
+
+    async def meanwhile() -> None:
+        if at_object == 1 or interrupted(busy).reads > 1:
+            await turn_back(busy, unit)
+        else:
+            interrupted(busy).meanwhile = meanwhile
+
+    interrupted(busy).meanwhile = meanwhile
+    with pytest.raises(Busy, match="turned back"):
+        await moving.move_unit(busy, unit)
+    await moving.move_unit(busy, unit)
+    await forget(busy, unit)
+    assert interrupted(busy).buckets == {
+        delivery.project.bucket: {key_of("a"): STORED},
+        other.bucket: {"of the other": STORED},
+    }
+    assert places.known[NEW].buckets == {}
+
+
+async def test_a_move_to_the_configured_store_is_turned_back_too(
+    moved: Services, places: SeveralStores
+) -> None:
+    delivery = await a_delivery(moved, ["a"])
+    unit = await move(moved, delivery)
+    await forget(moved, unit)
+    async with transaction(moved, System()) as work:
+        await end_jobs(work.session)
+    await moving.begin(moved, OPERATOR, unit, None, dry_run=False)
+    async with transaction(moved, OPERATOR) as work:
+        told = await moving.turn_back(work, unit, dry_run=True)
+    assert (told.projects, told.target, told.job) == (0, NEW, None)
+    await turn_back(moved, unit)
+    await moving.move_unit(moved, unit)
+    await forget(moved, unit)
+    assert await stores.of(moved, delivery.project) is places.known[NEW]
+    async with reading(moved, System()) as work:
+        rows = (await work.session.scalars(select(UnitStore))).all()
+    assert [(row.endpoint, row.state) for row in rows] == [(NEW, StoreState.CURRENT)]
+
+
+async def test_what_was_not_begun_or_is_about_to_end_is_not_turned_back(moved: Services) -> None:
+    delivery = await a_delivery(moved, ["a"])
+    unit = await unit_of(moved, delivery)
+    with pytest.raises(NotFound):
+        await turn_back(moved, unit)
+    await move(moved, delivery)
+    async with transaction(moved, System()) as work:
+        for job in await work.session.scalars(select(Job)):
+            job.state = JobState.RUNNING
+    with pytest.raises(Busy, match="about to end"):
+        await turn_back(moved, unit)
+
+
+async def test_an_old_copy_at_a_store_that_is_no_more_is_left(
+    moved: Services, places: SeveralStores
+) -> None:
+    delivery = await a_delivery(moved, ["a"])
+    unit = await begin(moved, delivery)
+    with pytest.raises(Busy):
+        async with transaction(moved, OPERATOR) as work:
+            await moving.leave(work, unit, dry_run=False)
+    await moving.move_unit(moved, unit)
+    old(moved).away = True
+    async with transaction(moved, OPERATOR) as work:
+        await end_jobs(work.session)
+        await moving.leave(work, unit, dry_run=False)
+    assert await count(moved, UnitStore) == 1
+    assert await count(moved, ObjectCopy) == 0
+    assert old(moved).buckets == {delivery.project.bucket: {key_of("a"): STORED}}
+    await moving.begin(
+        moved, OPERATOR, unit, replace(THERE, endpoint="http://third.example"), dry_run=False
+    )
 
 
 async def test_to_the_configured_store_and_back(moved: Services, places: SeveralStores) -> None:

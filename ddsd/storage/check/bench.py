@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import urllib3
 from minio import Minio
+from minio.credentials.providers import StaticProvider
 from minio.error import S3Error
+from minio.minioadmin import MinioAdmin
 
 from ddsd.clock import Clock
 from ddsd.errors import DdsError, StoreObjectMissing, StoreRefused
@@ -124,12 +126,25 @@ class Bench:
             secret_key=key.secret_key.text(),
             secure=self.endpoint.startswith("https:"),
             region=self.store.region,
-            http_client=urllib3.PoolManager(
-                retries=False,
-                maxsize=4,
-                timeout=_ANSWER_S,
-                ssl_context=trusting(self.ca_file),
-            ),
+            http_client=self._pool(),
+        )
+
+    def administrator(self, key: ScopedKey) -> MinioAdmin:
+        """Return a client of MinIO's administration API that holds nothing but that key."""
+        return MinioAdmin(
+            endpoint=host_of(self.endpoint),
+            credentials=StaticProvider(key.access_key, key.secret_key.text()),
+            region=self.store.region,
+            secure=self.endpoint.startswith("https:"),
+            http_client=self._pool(),
+        )
+
+    def _pool(self) -> urllib3.PoolManager:
+        return urllib3.PoolManager(
+            retries=False,
+            maxsize=4,
+            timeout=_ANSWER_S,
+            ssl_context=trusting(self.ca_file),
         )
 
     def _remember(self, key: ScopedKey) -> None:
