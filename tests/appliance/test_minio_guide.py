@@ -195,10 +195,10 @@ def failures() -> dict[str, str]:
 
 
 def by_hand() -> list[str]:
-    """Return the commands that the page says are printed, but for the names of the store and its administrator."""
+    """Return the commands that the page says are printed for a unit."""
     section = guide.DOCS.joinpath(PAGE).read_text(encoding="utf-8").partition("### By hand")[2]
-    (block,) = re.findall(r"```text\n(.+?)```", section, flags=re.DOTALL)
-    return [line for line in block.splitlines() if "alias" not in line]
+    _, block = re.findall(r"```text\n(.+?)```", section, flags=re.DOTALL)
+    return list(block.splitlines())
 
 
 def in_order(pieces: Sequence[str], text: str) -> bool:
