@@ -64,7 +64,8 @@ FAILURES: Final = {
         "systemctl stop nginx; ddsctl setup --non-interactive; systemctl start nginx"
     ),
     "the proxy refuses ddsd the administration": (
-        f"ddsctl store set-credentials imaging --endpoint https://{STORE} "
+        "ddsctl unit create other --name Other --contact other@genomics.example; "
+        f"ddsctl store set-credentials other --endpoint https://{STORE} "
         f"--admin-key minio-admin --secret-file {LENT}"
     ),
     "the clocks differ by 20 minutes": (
