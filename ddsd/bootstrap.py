@@ -56,7 +56,7 @@ from ddsd.work import Services
 
 DEMO_KEY_FILE: Final = "instance.key"
 _NO_DIRECTORY: Final = "is there and no directory; move it away, or name another place"
-_JOBS: Final[Mapping[str, Handler]] = {
+HANDLERS: Final[Mapping[str, Handler]] = {
     **mail_jobs.HANDLERS,
     housekeeping.FORGET_OLD_JOBS: housekeeping.forget_old_jobs,
     forgetting.FORGET_OLD_LOGINS: forgetting.forget_old_logins,
@@ -259,7 +259,7 @@ def job_runner(services: Services) -> JobRunner:
         stop_within_s=services.settings.listen.drain_s,
         attempts_of={store_check.CHECK_STORE: 3},  # somebody waits for it
     )
-    runner = JobRunner(services, _JOBS, pace=pace)
+    runner = JobRunner(services, HANDLERS, pace=pace)
     if isinstance(services.wake_jobs, JobBell):
         services.wake_jobs.connect(runner.wake)
     return runner

@@ -30,7 +30,7 @@ ODD = "tests.daemon.odd_planes"
 class SmallDisk:
     """A daemon whose state is on a disk of its own, in a namespace of its own."""
 
-    def __init__(self, place: Place, *, read_only: bool) -> None:
+    def __init__(self, place: Place, *, read_only: bool, size: str = "4m") -> None:
         state = place.database.parent
         kept = state.with_name("kept")
         state.rename(kept)
@@ -38,7 +38,7 @@ class SmallDisk:
         here = shlex.quote(str(state))
         serve = shlex.join([sys.executable, "-m", "ddsd", "serve", "--config", str(place.config)])
         steps = (
-            f"mount -t tmpfs -o size=4m tmpfs {here}",
+            f"mount -t tmpfs -o size={size} tmpfs {here}",
             f"cp -a {shlex.quote(str(kept))}/. {here}",
             f"mount -o remount,ro {here}" if read_only else "true",
             f"exec {serve}",
@@ -57,6 +57,11 @@ class SmallDisk:
     def filler(self) -> Path:
         """A file on that disk, as seen from outside."""
         return Path(f"/proc/{self.daemon.process.pid}/root{self._state}/filler")
+
+    def objects(self) -> int:
+        """Count the files of the embedded store, finished or not."""
+        objects = self.filler.parent / "store" / "objects"
+        return sum(one.is_file() for one in objects.rglob("*"))
 
     def fill(self) -> None:
         with self.filler.open("wb", buffering=0) as file, suppress(OSError):
