@@ -76,7 +76,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
 _SCHEDULED: Final = (
     ScheduledJob(deadlines.FOLLOW_DEADLINES, Cron("1 0 * * *")),
     ScheduledJob(mail_jobs.FORGET_OLD_MAILS, Cron("20 2 * * *")),
-    ScheduledJob(housekeeping.FORGET_OLD_JOBS, Cron("40 2 * * *")),
+    # Not at a start: by the jobs of former nights it is seen whether the clock has leapt (lifecycle.deadlines).
+    ScheduledJob(housekeeping.FORGET_OLD_JOBS, Cron("40 2 * * *"), at_start=False),
     ScheduledJob(forgetting.FORGET_OLD_LOGINS, Cron("50 2 * * *")),
     ScheduledJob(reconciliation.ABORT_STALE_UPLOADS, Cron("10 3 * * *")),
     # What a missed night would have found, the next one finds: no need to list a whole store at every start.
