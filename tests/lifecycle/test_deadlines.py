@@ -184,7 +184,7 @@ async def test_a_clock_that_leapt_and_was_set_right_has_removed_nothing(
     assert await night(services) == []
     project = await find(services, project_id)
     assert (project.file_count, project.purge_after) == (3, NOON + timedelta(days=7))
-    async with transaction(services, Operator("root", 0)) as work:
+    async with transaction(services, Operator(0, "root")) as work:
         row = await work.session.get_one(Project, project_id)
         await verbs.do(work, row, Verb.RESTORE)
     assert (await find(services, project_id)).status is E
