@@ -7,6 +7,7 @@ the database's revision does not fit.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -149,8 +150,13 @@ def demo(context: typer.Context) -> None:
 )
 def setup(context: typer.Context) -> None:
     """Set up this machine's installation, or change it; `ddsd setup --help` tells more."""
+    from ddsd import log
+    from ddsd.settings import LogFormat
     from ddsd.setup.run import setup_command
 
+    for fatal in (signal.SIGHUP, signal.SIGTERM):  # typed secrets are removed then, too
+        signal.signal(fatal, lambda number, _frame: sys.exit(128 + number))
+    log.configure("error", LogFormat.CONSOLE, io.StringIO())  # what goes wrong is told as an answer
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     alone.command()(setup_command)
     alone(context.args, prog_name="ddsd setup", standalone_mode=True)

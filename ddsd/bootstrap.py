@@ -62,7 +62,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     forgetting.FORGET_OLD_LOGINS: forgetting.forget_old_logins,
     endings.END_PROJECT: endings.end_project,
     deadlines.FOLLOW_DEADLINES: deadlines.follow_deadlines,
-    grants.REVOKE_STORE_KEY: grants.revoke_store_key,
+    **grants.HANDLERS,
     **password_reset.HANDLERS,
     **mailing.HANDLERS,
     **reminders.HANDLERS,

@@ -265,6 +265,11 @@ class Store(_Section):
     def _names_its_server(self) -> Self:
         if self.kind is StoreKind.S3:
             _require_set(self, "endpoint", "access_key", because='kind = "s3"')
+            if self.read_only_access_key == self.access_key:
+                raise ValueError(
+                    "read_only_access_key: name another key than access_key, one that may only get objects: everybody "
+                    "who may download is shown its name"
+                )
         elif strays := [key for key in ("endpoint", "iam_endpoint") if getattr(self, key)]:
             only = 'only used with kind = "s3"; set that, or leave'
             raise ValueError("\n".join(f"{key}: {only} {key} empty" for key in strays))

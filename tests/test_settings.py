@@ -342,6 +342,12 @@ def test_every_missing_secret_is_named_with_what_to_do(tmp_path: Path) -> None:
     assert "ddsd new-instance-key" in said["instance.key_file"]
 
 
+def test_the_key_that_signs_links_is_not_the_one_that_writes(tmp_path: Path) -> None:
+    section = '[store]\nkind = "s3"\nendpoint = "http://a:9000"\naccess_key = "k"\n'
+    with pytest.raises(ConfigurationError, match="read_only_access_key: name another key"):
+        load(written(tmp_path, f'{section}read_only_access_key = "k"\n'), {})
+
+
 def test_a_demo_may_lack_its_instance_key(tmp_path: Path) -> None:
     settings = load(written(tmp_path, "[instance]\ndemo = true\n"), {})
     assert read_secrets(settings, {}).instance_key is None

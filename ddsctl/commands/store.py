@@ -36,6 +36,7 @@ app = typer.Typer(
 _CHANGING_S: Final = 300.0
 _MOVING_S: Final = 30 * 86_400.0
 _CONFIGURED: Final = "configured"
+_FORMER: Final = "former"
 
 UnitName = Annotated[
     str,
@@ -278,7 +279,8 @@ def migrate(
     to: Annotated[
         str,
         typer.Option(
-            help="Address of the new store, such as https://s3.example.org:9000; 'configured': the one of [store].",
+            help="Address of the new store, such as https://s3.example.org:9000; 'configured': the one of [store]; "
+            "'former': back to where it was, also in the middle of a move.",
             show_default=False,
         ),
     ],
@@ -320,9 +322,10 @@ def migrate(
     keys = [one for one in (access_key, admin_key) if one is not None]
     if dry_run and admin_key is not None:
         raise typer.BadParameter("--dry-run makes no user: give --access-key, or leave it out.")
-    if len(keys) != (0 if to == _CONFIGURED else 1):
+    if len(keys) != (0 if to in (_CONFIGURED, _FORMER) else 1):
         raise typer.BadParameter(
-            f"Give either --access-key or --admin-key; neither with --to {_CONFIGURED}."
+            "Give either --access-key or --admin-key; neither with "
+            f"--to {_CONFIGURED} or --to {_FORMER}."
         )
     account = administrator = None
     if access_key is not None:
@@ -347,7 +350,9 @@ def migrate(
             public_endpoint=public_endpoint,
             region=region,
         )
-    wanted = MigrateStore(account=account, administrator=administrator, dry_run=dry_run)
+    wanted = MigrateStore(
+        back=to == _FORMER, account=account, administrator=administrator, dry_run=dry_run
+    )
     _migrate(here, unit, wanted, wait=wait)
 
 
@@ -371,6 +376,13 @@ def _migrate(here: Session, unit: str, wanted: MigrateStore, *, wait: bool) -> N
 def forget(
     ctx: typer.Context,
     unit: UnitOption,
+    leave_data: Annotated[
+        bool,
+        typer.Option(
+            "--leave-data",
+            help="Remove nothing there, and withdraw no keys: the store is no more, or its data is to stay.",
+        ),
+    ] = False,
     wait: Wait = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -379,7 +391,7 @@ def forget(
 ) -> None:
     """Remove the old copy of a unit that was moved, for good. Links that were given out before the move end.
 
-    What was registered after the move and is only in the old copy is copied first.
+    What uploads that ended late have left in the old copy is copied first.
 
     Example: ddsctl store forget --unit genomics --dry-run
     """
@@ -388,15 +400,22 @@ def forget(
 
     here = session.of(ctx, as_json, as_tsv)
     place = path("units", unit, "store", "forget")
+    rehearsed = ForgetStore(leave_data=leave_data, dry_run=True)
     with Daemon(here.socket) as daemon:
-        done = daemon.post(place, ForgetStore(dry_run=True), StoreForgotten)
+        done = daemon.post(place, rehearsed, StoreForgotten)
         if not dry_run:
-            confirm(f"Remove the old copy of {unit} at {done.source} for good?", yes=yes)
-            done = daemon.post(place, ForgetStore(), StoreForgotten)
+            confirm(_what_is_forgotten(unit, done.source, leave_data), yes=yes)
+            done = daemon.post(place, ForgetStore(leave_data=leave_data), StoreForgotten)
         if wait and done.job is not None:
             until_ended(daemon, done.job, _MOVING_S)
     output.show_record(done, _forgotten(), here.format)
     tell_dry_run(dry_run)
+
+
+def _what_is_forgotten(unit: str, source: str, leave_data: bool) -> str:
+    if leave_data:
+        return f"Forget the old copy of {unit} at {source}, and leave it there?"
+    return f"Remove the old copy of {unit} at {source} for good?"
 
 
 def show_account(done: StoreAccountSet, here: Session) -> None:

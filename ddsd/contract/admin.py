@@ -898,8 +898,10 @@ class MigrateStore(_Asked):
     """Move a unit's data to another store. ``account`` null: to the configured one.
 
     ``administrator`` instead of ``account``: a key that makes the unit's user there first, used once and not kept.
+    ``back`` instead of either: to the store that it is being moved away from.
     """
 
+    back: bool = False
     account: SetStoreCredentials | None = None
     administrator: MakeStoreUser | None = None
     dry_run: bool = False
@@ -919,13 +921,14 @@ class StoreMigration(_Sent):
 
 
 class ForgetStore(_Asked):
-    """Remove the old copy of a unit that was moved."""
+    """Remove the old copy of a unit that was moved; ``leave_data``: only forget it, nothing is removed there."""
 
+    leave_data: bool = False
     dry_run: bool = False
 
 
 class StoreForgotten(_Sent):
-    """Where the old copy is; ``job`` removes it, null in a dry run."""
+    """Where the old copy is; ``job`` removes it, null in a dry run, and where nothing is removed."""
 
     unit: str
     source: str

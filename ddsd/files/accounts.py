@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -22,7 +23,7 @@ from ddsd.projects.projects import bucket_name
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
 from ddsd.settings import StoreKind, Url
-from ddsd.storage.port import ScopedKey, new_secret_key
+from ddsd.storage.port import ObjectStore, ScopedKey, new_secret_key
 from ddsd.storage.stores import StoreAccount, StoreAddress, StoreUser, policy_for
 from ddsd.storage.trial import Trial, try_out
 from ddsd.units import stores, units
@@ -226,12 +227,21 @@ async def tried(services: Services, unit: Unit, account: StoreAccount) -> Trial:
     Raises:
         StoreUnavailable, StoreRefused: see :func:`ddsd.storage.trial.try_out`.
     """
+    inside = bucket_name(f"{unit.internal_ref}{0:05d}", services.clock.now())
+    async with AsyncExitStack() as opened:
+        store = await _opened(services, account, opened)
+        reader = None
+        if account.read_only is not None:
+            key = account.read_only
+            narrow = StoreAccount(account.address, key.access_key, key.secret_key)
+            reader = await _opened(services, narrow, opened)
+        return await try_out(store, inside, f"ddsd-trial-{secrets.token_hex(8)}", reader)
+
+
+async def _opened(services: Services, account: StoreAccount, until: AsyncExitStack) -> ObjectStore:
     store = await services.stores.tried(account)
-    try:
-        inside = bucket_name(f"{unit.internal_ref}{0:05d}", services.clock.now())
-        return await try_out(store, inside, f"ddsd-trial-{secrets.token_hex(8)}")
-    finally:
-        await store.stop()
+    until.push_async_callback(store.stop)
+    return store
 
 
 def warnings(trial: Trial, account: StoreAccount) -> tuple[str, ...]:
@@ -300,6 +310,10 @@ def _check(wanted: Credentials) -> None:
         for name, key in keys.items()
         if not _ACCESS_KEY.fullmatch(key)
     }
+    if wanted.access_key == keys.get("read_only_access_key"):
+        wrong["read_only_access_key"] = [
+            "must be another key than the account's: everybody who may download is shown its name."
+        ]
     for name, secret in {
         "secret_key": wanted.secret_key,
         "read_only_secret_key": wanted.read_only.secret_key if wanted.read_only else None,

@@ -1,15 +1,18 @@
 """A project's bucket copied from one store to another, object by object, as often as it takes.
 
 Invariant: what is noted as copied was read back from the new store, and had the size and SHA-256 of what was read from
-the old one. An object that changes afterwards is copied again; interrupted anywhere, the rest is.
+the old one. An object that changes afterwards is copied again; interrupted anywhere, the rest is. The notes stay until
+the old copy is forgotten: they tell what uploads that ended late have changed there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import delete, select
@@ -17,7 +20,8 @@ from sqlalchemy import delete, select
 from ddsd.access import System
 from ddsd.db.statements import insert_into
 from ddsd.errors import StoreObjectMissing, StoreRefused
-from ddsd.files.tables import ObjectCopy
+from ddsd.files.removal import REGISTERED_WITHIN
+from ddsd.files.tables import ObjectCopy, StoredFile
 from ddsd.projects.tables import Project
 from ddsd.storage.port import ObjectReader, ObjectStore, StoredObject
 from ddsd.work import Services, Work, reading, transaction
@@ -51,8 +55,7 @@ async def copy_new(services: Services, project: Project, route: Route, told: Tol
         missing = await _not_copied(services, project, page)
         for start in range(0, len(missing), _AT_ONCE):
             some = missing[start : start + _AT_ONCE]
-            done = await asyncio.gather(*(_copied(route, one) for one in some))
-            copies = [one for one in done if one is not None]
+            copies = await _copied_together(route, some)
             await _note(services, project, copies)
             copied_bytes += sum(one.stored.size_bytes for one in copies)
             await told(count + start + len(some) + len(page) - len(missing))
@@ -80,30 +83,36 @@ async def settle(route: Route) -> None:
         await route.target.remove_objects(route.bucket, extra[start : start + _PAGE])
 
 
-async def only_at_the_source(route: Route) -> AsyncIterator[str]:
-    """Yield the keys of objects that only the old store has."""
-    async for old, new in _merged(route):
-        if old is not None and new is None:
-            yield old.key
+async def copy_late(services: Services, project: Project, route: Route) -> None:
+    """Copy what uploads that ended after the switch left at the old store: a key is looked at when they begin.
 
-
-async def copy_one(route: Route, key: str) -> None:
-    """Copy one object; one that is gone is passed.
+    Of what is only there, that is what is registered, or may be in a moment. What is at both is copied again if it
+    changed at the old store and did not at the new one.
 
     Raises:
         StoreUnavailable, StoreRefused: one of the stores is away, or says no.
     """
-    stored = await route.source.stat(route.bucket, key)
-    if stored is not None:
-        await _copied(route, stored)
+    if not await route.source.bucket_exists(route.bucket):
+        return
+    lonely: list[StoredObject] = []
+    common: list[StoredObject] = []
+    async for old, new in _merged(route):
+        if old is not None:
+            (lonely if new is None else common).append(old)
+        if len(lonely) + len(common) == _PAGE:
+            await _copy_late(services, project, route, lonely, common)
+            lonely, common = [], []
+    await _copy_late(services, project, route, lonely, common)
 
 
-async def forget(services: Services, project_id: int) -> None:
-    """Forget what was noted of a project's copies."""
-    async with transaction(services, System()) as work:
-        await work.session.execute(
-            delete(ObjectCopy).where(ObjectCopy.columns().project_id == project_id)
-        )
+async def is_one_store(route: Route) -> bool:
+    """Say whether what is stored in the bucket at the new store is at the old one, too."""
+    mark = f"ddsd-mark-{secrets.token_hex(8)}"
+    await route.target.put(route.bucket, mark, b"")
+    try:
+        return await route.source.stat(route.bucket, mark) is not None
+    finally:
+        await route.target.remove_objects(route.bucket, [mark])
 
 
 async def forget_all(work: Work, unit_id: int) -> None:
@@ -140,6 +149,67 @@ class _Digesting:
     def read_through(self) -> None:
         while self.read(_CHUNK):
             pass
+
+
+async def _copied_together(route: Route, some: Sequence[StoredObject]) -> list[_Copy]:
+    """Copy some objects at once; if one fails, say so only when the others have come to an end."""
+    done = await asyncio.gather(*(_copied(route, one) for one in some), return_exceptions=True)
+    for one in done:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in done if isinstance(one, _Copy)]
+
+
+async def _copy_late(
+    services: Services,
+    project: Project,
+    route: Route,
+    lonely: Sequence[StoredObject],
+    common: Sequence[StoredObject],
+) -> None:
+    """Copy what is late of objects that only the old store has, and of those that both have."""
+    noted = await _noted(services, project, [*lonely, *common])
+    registered = await _registered(services, project, lonely)
+    young = services.clock.now() - REGISTERED_WITHIN
+    late = [
+        one
+        for one in lonely
+        if one.key in registered or (one.key not in noted and one.stored_at > young)
+    ]
+    for one in common:
+        note = noted.get(one.key)
+        if note and _as_noted(note) != _as_listed(one) and await _is_copy(route, note):
+            late.append(one)
+    for one in late:
+        copy = await _copied(route, one)
+        await _note(services, project, [copy] if copy else [])
+
+
+async def _is_copy(route: Route, note: ObjectCopy) -> bool:
+    """Say whether the new store still has what was copied there, and nothing newer."""
+    return (await _digest(route.target, route.bucket, note.key)).hexdigest() == note.checksum
+
+
+async def _registered(
+    services: Services, project: Project, some: Sequence[StoredObject]
+) -> set[str]:
+    table = StoredFile.columns()
+    async with reading(services, System()) as work:
+        found = await work.session.scalars(
+            select(table.name_in_bucket).where(
+                table.project_id == project.id,
+                table.name_in_bucket.in_([one.key for one in some]),
+            )
+        )
+        return set(found)
+
+
+def _as_noted(row: ObjectCopy) -> tuple[int, str, datetime]:
+    return row.size_bytes, row.etag, row.stored_at
+
+
+def _as_listed(stored: StoredObject) -> tuple[int, str, datetime]:
+    return stored.size_bytes, stored.etag, stored.stored_at
 
 
 async def _copied(route: Route, stored: StoredObject) -> _Copy | None:
@@ -215,15 +285,23 @@ async def _pages(store: ObjectStore, bucket: str) -> AsyncIterator[list[StoredOb
 async def _not_copied(
     services: Services, project: Project, page: Sequence[StoredObject]
 ) -> list[StoredObject]:
+    noted = await _noted(services, project, page)
+    return [
+        one for one in page if one.key not in noted or _as_noted(noted[one.key]) != _as_listed(one)
+    ]
+
+
+async def _noted(
+    services: Services, project: Project, some: Sequence[StoredObject]
+) -> Mapping[str, ObjectCopy]:
     table = ObjectCopy.columns()
     async with reading(services, System()) as work:
         found = await work.session.scalars(
             select(ObjectCopy).where(
-                table.project_id == project.id, table.key.in_([one.key for one in page])
+                table.project_id == project.id, table.key.in_([one.key for one in some])
             )
         )
-        done = {row.key: (row.size_bytes, row.etag, row.stored_at) for row in found}
-    return [one for one in page if done.get(one.key) != (one.size_bytes, one.etag, one.stored_at)]
+        return {row.key: row for row in found}
 
 
 async def _note(services: Services, project: Project, copies: Sequence[_Copy]) -> None:

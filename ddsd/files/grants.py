@@ -5,7 +5,7 @@ Nothing here holds a transaction while it talks to the store. Secrets of keys ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,19 +13,22 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, and_, delete, or_, select
 
-from ddsd.access import Actor, System
-from ddsd.errors import Busy, StoreRefused, WrongStatus
+from ddsd.access import Actor, Member, System
+from ddsd.errors import Busy, Forbidden, StoreRefused, WrongStatus
 from ddsd.files import stores
 from ddsd.files.stores import Place
 from ddsd.files.tables import StoreKey, StoreKeyUse
 from ddsd.jobs import queue
 from ddsd.jobs.queue import GiveUp
+from ddsd.jobs.runner import Handler
 from ddsd.projects import gate
 from ddsd.projects.status import FINAL, Status
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
 from ddsd.storage.port import May, ScopedKey
 from ddsd.units.tables import StoreState, UnitStore
+from ddsd.users import standing
+from ddsd.users.tables import User
 from ddsd.work import Services, Work, reading, transaction
 
 REVOKE_STORE_KEY: Final = "revoke_store_key"
@@ -57,6 +60,7 @@ async def grant_upload(services: Services, actor: Actor, project: Project) -> Up
         StoreRefused: the store cannot make such keys; the message is for the operator.
         WrongStatus: the project left In Progress while the key was made.
         Busy: the last of the project's data is being moved to another store.
+        Forbidden: the account of who asks was closed while the key was made.
     """
     lifetime = timedelta(hours=services.settings.store.upload_key_hours)
     place = await stores.place_of(services, project)
@@ -86,6 +90,36 @@ async def withdraw_uploads(work: Work, project: Project) -> None:
     )
     for access_key, store_id in gone.all():
         await queue.enqueue_or_hasten(work, REVOKE_STORE_KEY, _subject(access_key, store_id))
+
+
+async def withdraw_uploads_of_unit(services: Services, subject: str) -> None:
+    """Handle the job :data:`~ddsd.users.standing.WITHDRAW_UPLOADS_OF_UNIT`: somebody who may have keys was shut out."""
+    unit_id, _, _ = subject.partition(" ")
+    keys, projects = StoreKey.columns(), Project.columns()
+    granted = select(keys.bucket).where(keys.use == StoreKeyUse.UPLOAD)
+    async with transaction(services, System()) as work:
+        found = await work.session.scalars(
+            select(Project)
+            .where(projects.unit_id == int(unit_id), projects.bucket.in_(granted))
+            .order_by(projects.id)
+        )
+        for project in found:
+            await withdraw_uploads(work, project)
+
+
+async def retire_uploads(work: Work, project: Project) -> Sequence[str]:
+    """Hand out no more the project's upload keys; return what :func:`revoke_store_key` knows each by.
+
+    They stay noted until that has made them worthless: whoever dies before finds them here.
+    """
+    table = StoreKey.columns()
+    keys = await work.session.scalars(
+        select(StoreKey).where(table.use == StoreKeyUse.UPLOAD, table.bucket == project.bucket)
+    )
+    found = keys.all()
+    for key in found:
+        key.retired_at = key.retired_at or work.now
+    return [_subject(key.access_key, key.store_id) for key in found]
 
 
 async def revoke_store_key(services: Services, subject: str) -> None:
@@ -120,7 +154,7 @@ async def _forget_key(services: Services, access_key: str) -> None:
 
 
 async def retire(work: Work, unit_id: int, store_id: int | None, *, at_once: bool = False) -> int:
-    """Hand out no more the keys that an account made for a unit; return how many that were.
+    """Hand out no more the keys that an account made for a unit; return how many that concerns.
 
     Links stay good as long as they were signed for, then their key is withdrawn. Upload keys stay good until their
     project is released or they expire. The configured account's key for links is every unit's, and stays.
@@ -157,7 +191,7 @@ async def _retire(work: Work, which: ColumnElement[bool], *, at_once: bool) -> i
         await queue.enqueue_or_hasten(
             work, REVOKE_STORE_KEY, _subject(key.access_key, key.store_id), run_after=over
         )
-    return len(fresh)
+    return len(found if at_once else fresh)
 
 
 async def download_links(
@@ -248,7 +282,7 @@ async def _require_still(services: Services, actor: Actor, project: Project) -> 
 async def _keep_for_uploads(
     services: Services, actor: Actor, project: Project, place: Place, key: ScopedKey
 ) -> None:
-    """Keep the key; if the project was released, ended or moved while it was made, withdraw it instead."""
+    """Keep the key; withdraw it if meanwhile the project was released, ended or moved, or who asks was shut out."""
     async with transaction(services, actor) as work:
         found = await work.session.execute(
             select(Project)
@@ -259,9 +293,10 @@ async def _keep_for_uploads(
         now = found.scalar_one()
         in_progress = now.status is Status.IN_PROGRESS and now.ending is None
         stays = not now.moving and now.store_id == place.store_id
+        shut_out = await _is_shut_out(work, actor)
         # A wider one is the operator's own: neither kept nor withdrawn.
         ours = key.may is May.UPLOAD and key.access_key not in place.operators_keys
-        if in_progress and stays and ours:
+        if in_progress and stays and ours and not shut_out:
             _keep(work, place, StoreKeyUse.UPLOAD, project.bucket, key)
         elif ours:
             subject = _subject(key.access_key, place.store_id)
@@ -272,8 +307,20 @@ async def _keep_for_uploads(
             await place.store.remove_bucket(now.bucket)
     if not in_progress:
         raise WrongStatus("Project not in right status to upload/modify files.")
+    if shut_out:
+        raise Forbidden("Your account has been closed.")
     if not stays:
         raise Busy("The project's store was changed just now. Please try again.")
+
+
+async def _is_shut_out(work: Work, actor: Actor) -> bool:
+    """Say whether the account of who asks was closed; until the transaction ends, it is not."""
+    if not isinstance(actor, Member):
+        return False
+    user = await work.session.get(
+        User, actor.user_id, with_for_update={"read": True}, populate_existing=True
+    )
+    return user is None or not user.active
 
 
 def _keep(work: Work, place: Place, use: StoreKeyUse, bucket: str, key: ScopedKey) -> None:
@@ -314,3 +361,9 @@ async def forget_expired(work: Work) -> None:
 
 def _purpose(access_key: str) -> str:
     return f"store key {access_key}"
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    REVOKE_STORE_KEY: revoke_store_key,
+    standing.WITHDRAW_UPLOADS_OF_UNIT: withdraw_uploads_of_unit,
+}

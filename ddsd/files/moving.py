@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, select, update
 
 from ddsd.access import Action, Actor, System, require
 from ddsd.audit import trail
@@ -23,11 +23,14 @@ from ddsd.files.accounts import Credentials
 from ddsd.files.copying import Route
 from ddsd.files.reconciliation import has_data
 from ddsd.files.stores import Place
-from ddsd.files.tables import StoredFile, StoreKey, StoreKeyUse
+from ddsd.files.tables import StoreKey
 from ddsd.jobs import progress, queue
+from ddsd.jobs.queue import GiveUp
 from ddsd.jobs.runner import Handler
 from ddsd.jobs.tables import Job, JobState
 from ddsd.projects import busy
+from ddsd.projects.projects import bucket_name
+from ddsd.projects.status import FINAL
 from ddsd.projects.tables import Project
 from ddsd.storage.port import ObjectStore
 from ddsd.storage.stores import StoreAccount
@@ -70,7 +73,7 @@ async def begin(
         Forbidden: the actor does not operate this service.
         NotFound: there is no such unit.
         InvalidFields: an address or key cannot be one.
-        Conflict: it is there already, or the copy of an earlier move has not been forgotten.
+        Conflict: it is there already, maybe by another address, or the copy of an earlier move has not been forgotten.
         StoreUnavailable, StoreRefused: the new store does not answer, or refuses the account.
     """
     require(actor, Action.OPERATE)
@@ -79,6 +82,7 @@ async def begin(
         before = await _require_movable(work, unit, wanted)
         load = await _load(work, unit, before)
     account, said = await _tried(services, unit, wanted)
+    await _require_another_store(services, unit, before, account)
     move = replace(load, target=_shown(services, account), warnings=said)
     if dry_run:
         return move
@@ -95,6 +99,7 @@ async def move_unit(services: Services, public_id: str) -> None:
 
     Raises:
         Busy: projects that something else is being done to are still there; another run goes on.
+        GiveUp: the two stores are one.
         StoreUnavailable, StoreRefused: one of the stores is away, or says no. What was copied stays copied.
     """
     ways = await _ways(services, public_id)
@@ -105,6 +110,7 @@ async def move_unit(services: Services, public_id: str) -> None:
     done = (await progress.reported(services, MOVE_UNIT, public_id)).done
     total, held_back = max(total + done, done), []
     for project in left:
+        await _require_on_the_way(services, ways)
 
         async def tell(count: int, before: int = done) -> None:
             most = max(total, before + count)
@@ -119,7 +125,61 @@ async def move_unit(services: Services, public_id: str) -> None:
             f"Something else is being done to {', '.join(held_back)}: moved when that is over."
         )
     await _remove_needless_copies(services, ways)
+    for project in await _moved(services, ways):
+        await copying.copy_late(services, project, ways.route(project))
     await _finish(services, public_id, ways)
+
+
+async def turn_back(work: Work, public_id: str, *, dry_run: bool) -> Move:
+    """Move what has been moved of a unit back to where it was; its new projects go there again at once.
+
+    For a move that cannot end, or that should not have begun. What was copied is the old copy then.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+        NotFound: there is no such unit, or no store it was moved away from.
+        Busy: the move is about to end, or the old copy is being removed.
+        Conflict: it was moved away from the configured store, and another one is configured now.
+    """
+    require(work.actor, Action.OPERATE)
+    unit = await units.find(work, public_id, for_change=True)
+    former, current = await _require_former(work, unit), await stores.current(work, unit.id)
+    _require_same_configuration(work.services, former)
+    if await _has_job(work, unit, FORGET_FORMER_STORE):
+        raise Busy(f"The old copy of the unit '{public_id}' is being removed. See: ddsctl jobs ls")
+    running = await _has_job(work, unit, MOVE_UNIT, (JobState.RUNNING,))
+    if running and not await _are_left(work, unit, former):
+        raise Busy(f"The move of the unit '{public_id}' is about to end. Try again in a moment.")
+    load = await _load(work, unit, current, _at(unit.id, current))
+    move = replace(load, target=former.endpoint or former.configured_as)
+    if dry_run:
+        return move
+    await _swap_back(work, unit, former, current)
+    await queue.enqueue_or_hasten(work, MOVE_UNIT, public_id)
+    trail.record(work, "store.turn_back", public_id, source=move.source, target=move.target)
+    return replace(move, job=await _job(work, unit))
+
+
+async def leave(work: Work, public_id: str, *, dry_run: bool) -> str:
+    """Forget a unit's old copy, and the account, without removing anything there; return where it is.
+
+    For a store that is no more, or whose data is to stay. Keys that were made there are not withdrawn.
+
+    Raises:
+        Forbidden: the actor does not operate this service.
+        NotFound: there is no such unit, or no old copy.
+        Busy: the unit is still being moved, or the old copy is being removed at this moment.
+    """
+    require(work.actor, Action.OPERATE)
+    unit = await units.find(work, public_id, for_change=True)
+    former = await _require_moved(work, unit)
+    if await _has_job(work, unit, FORGET_FORMER_STORE, (JobState.RUNNING,)):
+        raise Busy(f"The old copy of the unit '{public_id}' is being removed. See: ddsctl jobs ls")
+    where = former.endpoint or former.configured_as
+    if not dry_run:
+        await _forget_row(work, unit.id, former.id)
+        trail.record(work, "store.leave", public_id, source=where)
+    return where
 
 
 async def begin_forgetting(work: Work, public_id: str, *, dry_run: bool) -> tuple[str, Job | None]:
@@ -132,11 +192,7 @@ async def begin_forgetting(work: Work, public_id: str, *, dry_run: bool) -> tupl
     """
     require(work.actor, Action.OPERATE)
     unit = await units.find(work, public_id, for_change=True)
-    former = await stores.former(work, unit.id)
-    if former is None:
-        raise NotFound(f"There is no old copy of the unit '{public_id}'. See: ddsctl store ls")
-    if await _is_moving(work, unit, former):
-        raise Busy(f"The unit '{public_id}' is still being moved. See: ddsctl jobs ls")
+    former = await _require_moved(work, unit)
     where = former.endpoint or former.configured_as
     if dry_run:
         return where, None
@@ -148,9 +204,10 @@ async def begin_forgetting(work: Work, public_id: str, *, dry_run: bool) -> tupl
 async def forget_former_store(services: Services, public_id: str) -> None:
     """Handle the job :data:`FORGET_FORMER_STORE`: remove the unit's buckets from its former store, and the account.
 
-    What is registered and only there, because an upload ended late, is copied first.
+    What uploads that ended late have left there is copied first.
 
     Raises:
+        GiveUp: the two stores are one; nothing was removed.
         StoreUnavailable, StoreRefused: one of the stores is away, or says no.
     """
     ways = await _ways(services, public_id)
@@ -194,6 +251,33 @@ async def _ways(services: Services, public_id: str) -> _Ways | None:
     return _Ways(unit.id, former.id, source, target)
 
 
+async def _require_former(work: Work, unit: Unit) -> UnitStore:
+    former = await stores.former(work, unit.id)
+    if former is None:
+        raise NotFound(f"There is no old copy of the unit '{unit.public_id}'. See: ddsctl store ls")
+    return former
+
+
+async def _require_moved(work: Work, unit: Unit) -> UnitStore:
+    """Return the unit's former account, if none of its data is left there and no move is under way."""
+    former = await _require_former(work, unit)
+    if await _are_left(work, unit, former) or await _has_job(work, unit, MOVE_UNIT):
+        raise Busy(f"The unit '{unit.public_id}' is still being moved. See: ddsctl jobs ls")
+    return former
+
+
+async def _require_on_the_way(services: Services, ways: _Ways) -> None:
+    """Refuse to go on with a move that was turned back."""
+    async with reading(services, System()) as work:
+        await _require_unturned(work, ways)
+
+
+async def _require_unturned(work: Work, ways: _Ways) -> None:
+    former = await stores.former(work, ways.unit_id)
+    if former is None or former.id != ways.row_id:
+        raise Busy("The move was turned back.")
+
+
 def _require_same_configuration(services: Services, former: UnitStore) -> None:
     now = services.settings.store_identity
     if former.configured_as and former.configured_as != now:
@@ -209,7 +293,8 @@ async def _require_movable(work: Work, unit: Unit, wanted: Credentials | None) -
     if former is not None:
         raise Conflict(
             f"The unit '{unit.public_id}' has an old copy at {former.endpoint or former.configured_as}. "
-            f"When it is moved completely: ddsctl store forget --unit {unit.public_id}"
+            f"When it is moved completely: ddsctl store forget --unit {unit.public_id}; to move it back there: "
+            f"ddsctl store migrate --unit {unit.public_id} --to former"
         )
     before = await stores.current(work, unit.id)
     now = accounts.address_of(work.services, before)
@@ -223,14 +308,16 @@ async def _require_movable(work: Work, unit: Unit, wanted: Credentials | None) -
     return before
 
 
-async def _load(work: Work, unit: Unit, before: UnitStore | None) -> Move:
+async def _load(
+    work: Work, unit: Unit, before: UnitStore | None, *which: ColumnElement[bool]
+) -> Move:
     table = Project.columns()
     counts = await work.session.execute(
         select(
             func.count(),
             func.coalesce(func.sum(table.file_count), 0),
             func.coalesce(func.sum(table.bytes_stored), 0),
-        ).where(table.unit_id == unit.id, has_data())
+        ).where(table.unit_id == unit.id, has_data(), *which)
     )
     projects, files, size_bytes = counts.one()
     source = accounts.address_of(work.services, before)
@@ -246,6 +333,37 @@ async def _tried(
         return None, ()
     account = accounts.account_of(services, unit, wanted)
     return account, accounts.warnings(await accounts.tried(services, unit, account), account)
+
+
+async def _require_another_store(
+    services: Services, unit: Unit, before: UnitStore | None, account: StoreAccount | None
+) -> None:
+    """Refuse a new store that is the old one by another address: forgetting the old copy would remove the only one."""
+    source = (await places.at(services, before)).store
+    target = services.store if account is None else await services.stores.tried(account)
+    scratch = bucket_name(f"{unit.internal_ref}{0:05d}", services.clock.now())
+    try:
+        if await _sees(source, target, scratch):
+            raise Conflict(
+                f"The unit '{unit.public_id}' has its data there already: what is made at the one address is at the "
+                "other. To change only its account: ddsctl store set-credentials"
+            )
+    finally:
+        if account is not None:
+            await target.stop()
+
+
+async def _sees(source: ObjectStore, target: ObjectStore, scratch: str) -> bool:
+    """Say whether a bucket that is made at one store is there at the other."""
+    await target.ensure_bucket(scratch)
+    try:
+        return await source.bucket_exists(scratch)
+    except (
+        StoreRefused
+    ):  # an account that may not look; each bucket is looked at again before it is removed
+        return False
+    finally:
+        await target.remove_bucket(scratch)
 
 
 def _shown(services: Services, account: StoreAccount | None) -> str:
@@ -269,6 +387,23 @@ async def _swap(
     await work.session.flush()
 
 
+async def _swap_back(work: Work, unit: Unit, former: UnitStore, current: UnitStore | None) -> None:
+    """Let the unit's former account be its current one again, and the current one its former."""
+    await copying.forget_all(work, unit.id)
+    former.state = StoreState.REPLACED
+    await work.session.flush()
+    if current is None:
+        current = _row(work, unit, StoreState.FORMER)
+        current.configured_as = work.services.settings.store_identity
+    current.state, current.changed_at = StoreState.FORMER, work.now
+    await work.session.flush()
+    if former.configured_as:
+        await work.session.delete(former)
+    else:
+        former.state, former.changed_at = StoreState.CURRENT, work.now
+    await work.session.flush()
+
+
 def _row(work: Work, unit: Unit, state: StoreState) -> UnitStore:
     row = UnitStore(unit_id=unit.id, state=state, created_at=work.now, changed_at=work.now)
     work.session.add(row)
@@ -280,6 +415,13 @@ def _at_source(ways: _Ways) -> ColumnElement[bool]:
     return and_(
         table.unit_id == ways.unit_id, table.store_id.is_not_distinct_from(ways.source.store_id)
     )
+
+
+def _at(unit_id: int, row: UnitStore | None) -> ColumnElement[bool]:
+    """Return the condition that a project of the unit has its data at an account's store."""
+    table = Project.columns()
+    store_id = row.id if row is not None and row.endpoint else None
+    return and_(table.unit_id == unit_id, table.store_id.is_not_distinct_from(store_id))
 
 
 async def _left(services: Services, ways: _Ways) -> Sequence[Project]:
@@ -296,6 +438,7 @@ async def _move_project(
     """Copy a project and switch it; False if something else is being done to it."""
     route = ways.route(project)
     await route.target.ensure_bucket(route.bucket)
+    await _require_two_stores(route)
     size_bytes = await copying.copy_new(services, project, route, told)
     try:
         async with _closed(services, project, ways):
@@ -304,8 +447,16 @@ async def _move_project(
             await _switch(services, project, ways, size_bytes)
     except Busy:
         return False
-    await copying.forget(services, project.id)
     return True
+
+
+async def _require_two_stores(route: Route) -> None:
+    """Refuse to go on when both addresses lead to one store; they may have come to do so since the move began."""
+    if await copying.is_one_store(route):
+        raise GiveUp(
+            f"What is stored in {route.bucket} at the unit's new store is at its former one, too: they are one store. "
+            "Nothing was removed. See that both addresses lead where they did when the move began."
+        )
 
 
 @asynccontextmanager
@@ -313,12 +464,13 @@ async def _closed(services: Services, project: Project, ways: _Ways) -> AsyncIte
     """Let nothing be added to the project or removed from it until the block ends.
 
     Raises:
-        Busy: something else is being done to it.
+        Busy: something else is being done to it, or it is there no more.
+        GiveUp: an upload key of it cannot be withdrawn.
     """
-    keys = await _close(services, project)
+    keys = await _close(services, project, ways)
     try:
-        for access_key in keys:
-            await ways.source.store.revoke_key(access_key)
+        for key in keys:
+            await grants.revoke_store_key(services, key)
         yield
     finally:
         async with transaction(services, System()) as work:
@@ -327,26 +479,19 @@ async def _closed(services: Services, project: Project, ways: _Ways) -> AsyncIte
             )
 
 
-async def _close(services: Services, project: Project) -> Sequence[str]:
-    """Note that the project is being moved; return its upload keys, which are good for nothing any more."""
-    table = StoreKey.columns()
+async def _close(services: Services, project: Project, ways: _Ways) -> Sequence[str]:
+    """Note that the project is being moved; return its upload keys, handed out no more, as subjects of jobs."""
     async with transaction(services, System()) as work:
         now = await work.session.get_one(
             Project, project.id, with_for_update=True, populate_existing=True
         )
-        if not now.active:
-            raise Busy("The project is over.")
+        over = now.status in FINAL and now.ending is None and now.purge_after is None
+        if over or now.store_id != ways.source.store_id:
+            raise Busy("The project has no data there any more.")
         if not now.moving:  # it is if a daemon died here
             await busy.require_idle(work, now)
         now.moving = True
-        keys = await work.session.scalars(
-            select(table.access_key).where(
-                table.use == StoreKeyUse.UPLOAD, table.bucket == now.bucket
-            )
-        )
-        found = keys.all()
-        await grants.withdraw_uploads(work, now)
-    return found
+        return await grants.retire_uploads(work, now)
 
 
 async def _switch(services: Services, project: Project, ways: _Ways, size_bytes: int) -> None:
@@ -380,37 +525,65 @@ async def _remove_needless_copies(services: Services, ways: _Ways) -> None:
         over = found.all()
     for project in over:
         await _remove_bucket(ways.target.store, project.bucket)
-        await copying.forget(services, project.id)
+
+
+async def _moved(services: Services, ways: _Ways) -> Sequence[Project]:
+    """Return the unit's projects that have their data at the new store."""
+    table = Project.columns()
+    async with reading(services, System()) as work:
+        found = await work.session.scalars(
+            select(Project)
+            .where(
+                table.unit_id == ways.unit_id,
+                table.store_id.is_not_distinct_from(ways.target.store_id),
+                has_data(),
+            )
+            .order_by(table.id)
+        )
+        return found.all()
 
 
 async def _finish(services: Services, public_id: str, ways: _Ways) -> None:
     """Let the projects that are over name the new store, too: the former one is to be forgotten."""
     async with transaction(services, System()) as work:
         current = await _current_for_good(work, ways)
+        await _require_unturned(work, ways)
         await work.session.execute(
             update(Project)
             .where(_at_source(ways), ~has_data())
             .values(store_id=current)
             .execution_options(synchronize_session=False)
         )
-        await copying.forget_all(work, ways.unit_id)
         trail.record(work, "store.migrated", public_id, target=ways.target.identity)
 
 
-async def _is_moving(work: Work, unit: Unit, former: UnitStore) -> bool:
-    projects, jobs = Project.columns(), Job.columns()
-    source = former.id if former.endpoint else None
-    left = await work.session.scalar(
-        select(func.count())
-        .select_from(Project)
-        .where(projects.unit_id == unit.id, projects.store_id.is_not_distinct_from(source))
+async def _are_left(work: Work, unit: Unit, former: UnitStore) -> bool:
+    """Say whether projects of the unit name its former store."""
+    left = await work.session.scalar(select(exists().where(_at(unit.id, former))))
+    return bool(left)
+
+
+async def _has_job(work: Work, unit: Unit, kind: str, states: Sequence[JobState] = _ACTIVE) -> bool:
+    jobs = Job.columns()
+    found = await work.session.scalar(
+        select(
+            exists().where(
+                jobs.kind == kind, jobs.subject == unit.public_id, jobs.state.in_(states)
+            )
+        )
     )
-    active = await work.session.scalar(
-        select(func.count())
-        .select_from(Job)
-        .where(jobs.kind == MOVE_UNIT, jobs.subject == unit.public_id, jobs.state.in_(_ACTIVE))
+    return bool(found)
+
+
+async def _job(work: Work, unit: Unit) -> Job:
+    """Return the job that moves the unit."""
+    jobs = Job.columns()
+    found = await work.session.scalars(
+        select(Job).where(
+            jobs.kind == MOVE_UNIT, jobs.subject == unit.public_id, jobs.state.in_(_ACTIVE)
+        )
     )
-    return bool(left or active)
+    return found.one()
 
 
 async def _forget_project(services: Services, project: Project, ways: _Ways) -> None:
@@ -418,8 +591,9 @@ async def _forget_project(services: Services, project: Project, ways: _Ways) -> 
     route = ways.route(project)
     if not await route.source.bucket_exists(route.bucket):
         return
-    if project.active:
-        await _copy_late(services, project, route)
+    if await route.target.bucket_exists(route.bucket):
+        await _require_two_stores(route)
+        await copying.copy_late(services, project, route)
     await _remove_bucket(route.source, route.bucket)
 
 
@@ -435,18 +609,6 @@ async def _remove_bucket(store: ObjectStore, bucket: str) -> None:
     await store.remove_bucket(bucket)
 
 
-async def _copy_late(services: Services, project: Project, route: Route) -> None:
-    """Copy what an upload that ended after the switch left at the old store, if it was registered."""
-    table = StoredFile.columns()
-    async for key in copying.only_at_the_source(route):
-        async with reading(services, System()) as work:
-            known = await work.session.scalar(
-                select(table.id).where(table.project_id == project.id, table.name_in_bucket == key)
-            )
-        if known is not None:
-            await copying.copy_one(route, key)
-
-
 async def _forget_account(services: Services, public_id: str, ways: _Ways) -> None:
     """Withdraw the keys that the former account made, and forget it."""
     table = StoreKey.columns()
@@ -459,9 +621,14 @@ async def _forget_account(services: Services, public_id: str, ways: _Ways) -> No
         for access_key in left:
             await ways.source.store.revoke_key(access_key)
     async with transaction(services, System()) as work:
-        await work.session.execute(delete(StoreKey).where(table.store_id == ways.row_id))
-        await work.session.execute(delete(UnitStore).where(UnitStore.columns().id == ways.row_id))
+        await _forget_row(work, ways.unit_id, ways.row_id)
         trail.record(work, "store.forgotten", public_id, source=ways.source.identity)
+
+
+async def _forget_row(work: Work, unit_id: int, row_id: int) -> None:
+    await copying.forget_all(work, unit_id)
+    await work.session.execute(delete(StoreKey).where(StoreKey.columns().store_id == row_id))
+    await work.session.execute(delete(UnitStore).where(UnitStore.columns().id == row_id))
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {

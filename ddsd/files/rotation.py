@@ -6,7 +6,7 @@ two that are known there is right.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -57,16 +57,19 @@ async def rotate(work: Work, public_id: str | None, *, at_once: bool) -> list[Ro
         NotFound: there is no such unit.
     """
     require(work.actor, Action.OPERATE)
-    rows = [one for one in await stores.listing(work) if one.store.state is StoreState.CURRENT]
     if public_id is None:
+        rows = await stores.every(work)
         done = [await _rotate_configured(work, at_once)]
-        return done + [await _rotate_unit(work, one, at_once) for one in rows]
-    unit = await units.find(work, public_id)
-    own = [one for one in rows if one.store.unit_id == unit.id]
-    if own:
-        return [await _rotate_unit(work, own[0], at_once)]
-    keys = await grants.retire(work, unit.id, None, at_once=at_once)
-    return [_told(work, public_id, work.services.settings.store.access_key, None, keys, at_once)]
+    else:
+        unit = await units.find(work, public_id)
+        rows = [one for one in await stores.every(work) if one.store.unit_id == unit.id]
+        done = await _rotate_its_configured(work, unit, rows, at_once)
+    own = [one for one in rows if one.store.endpoint]
+    return done + [
+        await _rotate_unit(work, one, at_once)
+        for one in own
+        if at_once or one.store.state is not StoreState.REPLACED
+    ]
 
 
 async def renew_store_account(services: Services, subject: str) -> None:
@@ -101,9 +104,25 @@ async def _rotate_configured(work: Work, at_once: bool) -> Rotated:
     return _told(work, "", work.services.settings.store.access_key, None, keys, at_once)
 
 
+async def _rotate_its_configured(
+    work: Work, unit: Unit, rows: Sequence[UnitStoreRow], at_once: bool
+) -> list[Rotated]:
+    """Let a unit have new keys of the configured account, as far as it uses that, or did."""
+    has_own = any(one.store.state is StoreState.CURRENT for one in rows)
+    keys = await grants.retire(work, unit.id, None, at_once=at_once)
+    if has_own and not keys:
+        return []
+    access_key = work.services.settings.store.access_key
+    return [_told(work, unit.public_id, access_key, None, keys, at_once)]
+
+
 async def _rotate_unit(work: Work, one: UnitStoreRow, at_once: bool) -> Rotated:
+    """Let an account have another secret, and its unit new keys; of a replaced one, keys are all that is left."""
     row, job = one.store, None
-    if not (row.wide_upload_keys or row.read_only_access_key or row.iam_endpoint):  # no MinIO
+    known = row.state is not StoreState.REPLACED
+    if known and not (
+        row.wide_upload_keys or row.read_only_access_key or row.iam_endpoint
+    ):  # no MinIO
         if row.next_secret is None:
             row.next_secret = stores.sealed(work.services, row, new_secret_key(), row.access_key)
         job = await queue.enqueue_unless_active(work, RENEW_STORE_ACCOUNT, str(row.id))

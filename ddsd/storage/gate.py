@@ -69,6 +69,7 @@ _NOT_PASSED_ON = frozenset(
         "transfer-encoding",
         "x-amz-content-sha256",
         "x-amz-date",
+        "x-amz-meta-mtime",  # rclone would date the object so: its age decides whether it is a leftover
         "x-amz-security-token",
     }
 )

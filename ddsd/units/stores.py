@@ -46,12 +46,16 @@ async def current_id(work: Work, unit_id: int) -> int | None:
 
 async def listing(work: Work) -> Sequence[UnitStoreRow]:
     """Return the current and former accounts of every unit, by unit."""
+    return [one for one in await every(work) if one.store.state is not StoreState.REPLACED]
+
+
+async def every(work: Work) -> Sequence[UnitStoreRow]:
+    """Return all accounts of every unit, by unit, also those that were replaced."""
     table, units = UnitStore.columns(), Unit.columns()
     found = await work.session.execute(
         select(UnitStore, units.public_id)
         .join(Unit, units.id == table.unit_id)
-        .where(table.state != StoreState.REPLACED)
-        .order_by(units.public_id, table.state)
+        .order_by(units.public_id, table.state, table.id)
     )
     return [UnitStoreRow(unit, store) for store, unit in found]
 

@@ -29,7 +29,7 @@ from ddsd.keys import service as keys
 from ddsd.mail import outbox
 from ddsd.secret import SecretText
 from ddsd.units.tables import Unit
-from ddsd.users import accounts, directory, links
+from ddsd.users import accounts, directory, links, standing
 from ddsd.users.tables import LinkKind, OneTimeLink, User
 from ddsd.work import Services, Work, transaction
 
@@ -140,6 +140,7 @@ async def _delete(work: Work, user: User, *, because: str, confirmed: bool) -> R
         raise Busy(f"{user.username} was given access to a project just now. Please try again.")
     email, *_ = await accounts.emails_of(work, user.id)
     removed = Removed(user.username, email, user.role)
+    await standing.end_uploads(work, user)
     await work.session.delete(user)
     await work.session.flush()
     trail.record(

@@ -17,6 +17,7 @@ from ddsd.access import NOT_THIS_ROLE, UNIT_ROLES, Action, Member, Operator, Rol
 from ddsd.audit import trail
 from ddsd.db.types import may_be_id
 from ddsd.errors import Conflict, Forbidden, NotFound
+from ddsd.jobs import queue
 from ddsd.mail import outbox
 from ddsd.users import accounts, sessions
 from ddsd.users.tables import (
@@ -31,6 +32,8 @@ from ddsd.users.tables import (
 )
 from ddsd.work import Work
 
+WITHDRAW_UPLOADS_OF_UNIT: Final = "withdraw_uploads_of_unit"
+"""The kind of the job that follows: its subject is a unit's number, and that of the account that is closed."""
 _ENROLLING: Final = (LinkKind.ACTIVATE_APP, LinkKind.ACTIVATE_MAIL)
 
 
@@ -59,6 +62,8 @@ async def activate(work: Work, user: User) -> None:
 async def deactivate(work: Work, user: User) -> None:
     """Close an account at once: its sessions end, nobody can log in to it, its keys and projects stay.
 
+    A unit user's upload keys are withdrawn, too. They are their unit's: colleagues who upload just now begin anew.
+
     Args:
         work: the transaction; its actor is who decides.
         user: whose account.
@@ -74,7 +79,15 @@ async def deactivate(work: Work, user: User) -> None:
         raise Conflict("User is already deactivated!")
     user.active = False
     ended = await sessions.end_all(work, user.id, "deactivated")
+    await end_uploads(work, user)
     trail.record(work, "user.deactivate", user.username, sessions_ended=ended)
+
+
+async def end_uploads(work: Work, user: User) -> None:
+    """Have the upload keys withdrawn that a unit user may have been given: all of their unit's, which share them."""
+    if user.unit_id is not None:
+        subject = f"{user.unit_id} {user.id}"
+        await queue.enqueue_unless_active(work, WITHDRAW_UPLOADS_OF_UNIT, subject)
 
 
 async def reset_second_factor(work: Work, user: User) -> None:

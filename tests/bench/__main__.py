@@ -1,7 +1,7 @@
 """``python -m tests.bench [--quick] [--only sqlite]``: measure, print a table and JSON, beside the original.
 
 ``--only year [--scale 0.1]`` measures a facility's year instead; ``--only stores``, deliveries with the stock client on
-each store.
+each store; ``--only installing``, as root, the way from a bare machine to the first delivery.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sqlalchemy import text
 
 from ddsd.keys.instance import InstanceKey
 from ddsd.work import Services
-from tests.bench import filling, people, stores, year
+from tests.bench import filling, installing, people, stores, year
 from tests.bench.client import Answer, Client, median_ms, per_second
 from tests.bench.server import KEY_FILE, make_services
 from tests.builders import SettableClock
@@ -306,6 +306,17 @@ def measure_store(kind: str, scale: float) -> dict[str, float]:
         return stores.measure(kind, Path(made), scale)
 
 
+def measure_installing() -> dict[str, dict[str, float]]:
+    """Measure each way from a bare machine to the first delivery."""
+    with tempfile.TemporaryDirectory(prefix="ddsd-bench-") as made:
+        directory = Path(made)
+        packages = installing.Packages(directory)
+        return {
+            way: installing.measure(way, packages, directory / str(number))
+            for number, way in enumerate(installing.WAYS)
+        }
+
+
 def show(results: dict[str, dict[str, float]]) -> None:
     """Print the figures; ``x`` says how many times better than the original."""
     table = Table(title="ddsd, beside dds_web 2.14.3")
@@ -341,10 +352,10 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true", help="fewer runs, at most 10k files")
     arguments.add_argument(
         "--only",
-        choices=[*KINDS, "year", "stores"],
+        choices=[*KINDS, "year", "stores", "installing"],
         action="append",
         default=[],
-        help="only this database, or a facility's year, or deliveries on each store",
+        help="only this database, or a facility's year, deliveries on each store, or installing",
     )
     arguments.add_argument("--scale", type=float, default=1.0, help="how much of a year's data")
     arguments.add_argument(
@@ -355,6 +366,8 @@ def main() -> None:
     kinds = [kind for kind in KINDS if kind in chosen.only] or KINDS
     if "stores" in chosen.only:
         show({kind: measure_store(kind, chosen.scale) for kind in stores.STORES})
+    elif "installing" in chosen.only:
+        show(measure_installing())
     elif "year" in chosen.only:
         show({kind: measure_year(kind, chosen.scale) for kind in kinds})
     else:

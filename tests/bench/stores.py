@@ -21,6 +21,7 @@ from ddsd.secret import SecretText
 from ddsd.storage.check.bench import remove_whole
 from ddsd.storage.embedded import EmbeddedStore
 from ddsd.storage.port import ObjectStore, ScopedKey
+from tests.bench.memory import held_mib, most_held
 from tests.contracts.stores import minio_store, versitygw_store
 from tests.e2e.installation import PASSWORD, Installation, set_up
 from tests.parts import ports
@@ -35,6 +36,7 @@ _PART = 16 * MIB
 _THREADS = 4
 """Of the stock client's own default, and of the bare transfer beside it."""
 _PATIENCE_S = 3600.0
+_HELD = "daemon and what it has started (MiB, PSS)"
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,18 @@ def measure(kind: str, directory: Path, scale: float) -> dict[str, float]:
         daemon = site.place.start().ready()
         try:
             deliveries = _Deliveries(site, directory)
+            figures[f"idle, {_HELD}"] = held_mib(daemon.process.pid)
             for amount in amounts(scale):
                 source = _source(directory, amount)
-                seconds = deliveries.one(source)
+                with most_held(daemon.process.pid) as most:
+                    seconds = deliveries.one(source)
                 bare = asyncio.run(_bare(store.alone, directory, source))
                 for way, took in seconds.items():
                     figures[f"{amount.said}, {way} (s)"] = round(took, 2)
                     figures[f"{amount.said}, {way} (MiB per s)"] = amount.mib / took
                     figures[f"{amount.said}, {way}, bare (MiB per s)"] = amount.mib / bare[way]
                     figures[f"{amount.said}, {way}, of the bare time (x)"] = took / bare[way]
+                figures[f"{amount.said}, {_HELD}"] = most[0]
                 shutil.rmtree(source)
         finally:
             daemon.process.terminate()

@@ -154,6 +154,25 @@ def test_a_unit_is_moved_and_its_old_copy_forgotten(
     assert audited >= {"store.migrate", "store.migrated", "store.forget", "store.forgotten"}
 
 
+def test_a_move_is_turned_back_and_what_was_copied_is_left(
+    ctl: Ctl, unit: str, secret_file: str, plane: AdminPlane
+) -> None:
+    words = ("--unit", unit, "--to", ADDRESS, "--access-key", "key", "--secret-file", secret_file)
+    assert ctl("store", "migrate", *words).code == 0
+    back = ("store", "migrate", "--unit", unit, "--to", "former")
+    dry = json.loads(ctl(*back, "--dry-run", "--json").out)
+    assert (dry["source"], dry["job"]) == (ADDRESS, None)
+    assert json.loads(ctl(*back, "--json").out)["job"] is not None
+    run_job(plane, unit, moving.MOVE_UNIT)
+    leave = ("store", "forget", "--unit", unit, "--leave-data")
+    asked = ctl(*leave)
+    assert (asked.code, "leave it there" in asked.err) == (65, True)
+    assert ctl(*leave, "--yes").code == 0
+    assert [one["unit"] for one in json.loads(ctl("store", "ls", "--json").out)] == [""]
+    audited = {one["action"] for one in json.loads(ctl("audit", "ls", "--json").out)}
+    assert audited >= {"store.turn_back", "store.leave"}
+
+
 @pytest.mark.parametrize(
     "words",
     [

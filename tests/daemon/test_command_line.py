@@ -140,7 +140,7 @@ def test_an_absent_database_of_postgresql_is_named(place: Place, postgres_url: s
     absent = urlsplit(postgres_url)._replace(path="/absent").geturl()
     refused = place.run("migrate", DDSD_DATABASE__URL=absent)
     assert refused.returncode == 1
-    assert "does not exist. Make it on the server" in refused.stderr
+    assert "does not exist. Make it on the server, createdb" in refused.stderr
     assert "sqlalche.me" not in refused.stderr
 
 

@@ -37,8 +37,8 @@ from ddsd.secret import SecretText
 from ddsd.settings import Settings
 from ddsd.storage.memory import MemoryStore
 from ddsd.storage.minio import S3Store, make_user
-from ddsd.storage.port import ObjectStore, ScopedKey
-from ddsd.storage.stores import StoreAccount, Stores
+from ddsd.storage.port import May, ObjectStore, ScopedKey
+from ddsd.storage.stores import StoreAccount, StoreAddress, Stores, StoreUser, policy_for
 from ddsd.units.tables import StoreState, Unit, UnitStore
 from ddsd.units.units import MAX_INTERNAL_REF, bucket_pattern, create, spelled, why_not_a_name
 from ddsd.work import Services, reading, transaction
@@ -47,6 +47,7 @@ from tests.parts.minio_server import MinioServer, minio_server
 from tests.services import make_services
 
 OPERATOR = Operator(0, "root")
+HOUR = timedelta(hours=1)
 on_one_database = pytest.mark.parametrize("kind", ["sqlite"])
 """What the stores do is the same on both; that the rows are right is tested with stores in memory."""
 ADDRESS = "http://store.example"
@@ -337,6 +338,59 @@ async def test_an_account_that_reaches_further_is_kept_with_a_warning(
     left = user_of(running_minio.endpoint, running_minio.access_key, running_minio.secret_key)
     assert not [one.name for one in left.list_buckets() if "trial" in one.name]
     await services.stores.stop()
+
+
+@on_one_database
+async def test_a_key_for_downloads_that_can_write_is_not_kept(
+    services: Services, running_minio: MinioServer
+) -> None:
+    services = at_minio(services, running_minio)
+    await services.store.start()
+    unit, _ = await a_unit_with_project(services)
+    root = Credentials(running_minio.access_key, running_minio.secret_key)
+    own = await accounts.make_user_elsewhere(
+        services, OPERATOR, unit.public_id, replace(root, endpoint=running_minio.endpoint)
+    )
+    for reader, wrong in (
+        (ScopedKey(own.access_key, own.secret_key, May.DOWNLOAD), "can store objects"),
+        (replace(await services.store.issue_upload_key("any", HOUR)), "cannot get objects"),
+        (replace(await services.store.issue_download_key()), None),
+    ):
+        given = replace(root, read_only=reader)
+        attempt = accounts.set_credentials(services, OPERATOR, unit.public_id, given, dry_run=False)
+        if wrong is None:
+            await attempt
+        else:
+            with pytest.raises(StoreRefused, match=wrong):
+                await attempt
+            assert await rows(services) == []
+    with pytest.raises(InvalidFields) as caught:
+        same = replace(own, read_only=ScopedKey(own.access_key, own.secret_key, May.DOWNLOAD))
+        await accounts.set_credentials(services, OPERATOR, unit.public_id, same, dry_run=False)
+    assert list(caught.value.fields) == ["read_only_access_key"]
+    await services.stores.stop()
+    await services.store.stop()
+
+
+@on_one_database
+async def test_an_account_that_may_not_remove_is_told_so_and_not_what_followed_from_it(
+    services: Services, running_minio: MinioServer
+) -> None:
+    services = at_minio(services, running_minio)
+    unit, _ = await a_unit_with_project(services)
+    root = StoreAccount(
+        StoreAddress(running_minio.endpoint, running_minio.endpoint, "us-east-1"),
+        running_minio.access_key,
+        running_minio.secret_key,
+    )
+    policy = json.loads(
+        json.dumps(policy_for(bucket_pattern(unit.internal_ref))).replace('"s3:DeleteObject", ', "")
+    )
+    user = StoreUser(f"hoarder-{unit.internal_ref}", SecretText("hoards-everything"), policy)
+    await make_user(root, user)
+    given = Credentials(user.name, user.secret_key)
+    with pytest.raises(StoreRefused, match="does not let this key remove objects"):
+        await accounts.set_credentials(services, OPERATOR, unit.public_id, given, dry_run=False)
 
 
 async def test_the_policy_is_what_the_administrator_would_give(services: Services) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,18 +20,20 @@ from ddsd.errors import Busy, Conflict, DdsError, NotFound, StoreRefused, StoreU
 from ddsd.files import grants, moving, removal, stores
 from ddsd.files.accounts import Credentials, set_credentials
 from ddsd.files.tables import ObjectCopy
+from ddsd.jobs.queue import GiveUp
 from ddsd.jobs.tables import Job, JobState
 from ddsd.lifecycle import endings
 from ddsd.projects.status import Status, Verb
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
+from ddsd.settings import Settings
 from ddsd.storage.memory import MemoryStore
-from ddsd.storage.port import ObjectReader, Readable
-from ddsd.storage.stores import Stores
+from ddsd.storage.port import ObjectReader, Readable, ScopedKey
+from ddsd.storage.stores import StoreAccount, Stores
 from ddsd.units import stores as accounts
-from ddsd.units.tables import Unit, UnitStore
+from ddsd.units.tables import StoreState, Unit, UnitStore
 from ddsd.work import Services, reading, transaction
-from tests.builders import SettableClock
+from tests.builders import SettableClock, a_project
 from tests.files.delivered import STORED, Delivery, a_delivery, add_files, key_of, keys_in, names_in
 from tests.services import SeveralStores, no_users
 
@@ -107,8 +110,8 @@ async def test_everything_is_at_the_new_store_and_the_old_copy_stays_until_it_is
     assert new.buckets[bucket] == contents
     assert old(moved).buckets[bucket] == contents
     assert (await stores.of(moved, delivery.project)) is new
-    assert await count(moved, ObjectCopy) == 0
     await forget(moved, unit)
+    assert await count(moved, ObjectCopy) == 0
     assert bucket not in old(moved).buckets
     assert new.buckets[bucket] == contents
     async with reading(moved, System()) as work:
@@ -285,22 +288,332 @@ async def test_a_project_that_is_being_ended_waits_and_leaves_nothing_at_the_new
     await endings.end_project(busy, public_id)
     await moving.move_unit(busy, unit)
     assert delivery.project.bucket not in places.known[NEW].buckets
-    assert await count(busy, ObjectCopy) == 0
     await forget(busy, unit)
+    assert await count(busy, ObjectCopy) == 0
 
 
 async def test_what_was_registered_late_is_copied_before_the_old_copy_goes(
-    moved: Services, places: SeveralStores
+    moved: Services, places: SeveralStores, clock: SettableClock
 ) -> None:
     delivery = await a_delivery(moved, ["a"])
     bucket = delivery.project.bucket
     unit = await move(moved, delivery)
-    await old(moved).put(bucket, key_of("late"), STORED)  # an upload that was on its way
-    await old(moved).put(bucket, "never registered", STORED)
+    for name in ("late", "never registered"):  # uploads that were on their way
+        await old(moved).put(bucket, key_of(name), STORED)
     await add_files(moved, delivery, ["late"], store=False)
+    clock.advance(days=1)
+    await old(moved).put(bucket, key_of("may be registered yet"), STORED)
     await forget(moved, unit)
-    assert set(places.known[NEW].buckets[bucket]) == {key_of("a"), key_of("late")}
+    copied = {key_of(name) for name in ("a", "late", "may be registered yet")}
+    assert set(places.known[NEW].buckets[bucket]) == copied
     assert bucket not in old(moved).buckets
+
+
+async def test_an_upload_over_a_file_that_ends_after_the_switch_is_not_lost(
+    moved: Services, places: SeveralStores, clock: SettableClock
+) -> None:
+    delivery = await a_delivery(moved, ["late", "late, and newer", "removed", "same"])
+    bucket = delivery.project.bucket
+    unit = await move(moved, delivery)
+    clock.advance(seconds=1)
+    for name in ("late", "late, and newer"):
+        await old(moved).put(bucket, key_of(name), b"late content")
+    new = places.known[NEW]
+    await new.put(bucket, key_of("late, and newer"), b"newer")
+    await removal.remove_files(moved, delivery.member, delivery.project, ["removed"])
+    await forget(moved, unit)
+    assert new.buckets[bucket] == {
+        key_of("late"): b"late content",
+        key_of("late, and newer"): b"newer",
+        key_of("same"): STORED,
+    }
+
+
+async def test_what_ends_late_is_copied_when_the_whole_unit_is_moved(
+    moved: Services, places: SeveralStores, clock: SettableClock
+) -> None:
+    class Slow(MemoryStore):
+        """An upload into it ends only after its project was switched."""
+
+        async def list_objects(self, bucket: str) -> AsyncIterator[Any]:
+            if (await project_of(moved, delivery)).store_id is not None:
+                clock.advance(seconds=1)
+                await self.put(bucket, key_of("a"), b"late content")
+            async for one in super().list_objects(bucket):
+                yield one
+
+    moved = replace(moved, store=Slow(clock=clock))
+    delivery = await a_delivery(moved, ["a"])
+    await move(moved, delivery)
+    assert places.known[NEW].buckets[delivery.project.bucket] == {key_of("a"): b"late content"}
+
+
+@pytest.mark.parametrize("came_about", ["from the first", "after the move"])
+async def test_a_store_with_two_addresses_is_no_other_store(
+    moved: Services, places: SeveralStores, came_about: str
+) -> None:
+    delivery = await a_delivery(moved, ["a"])
+    unit = await unit_of(moved, delivery)
+    if came_about == "from the first":
+        places.known[NEW] = old(moved)
+        with pytest.raises(Conflict, match="has its data there already"):
+            await moving.begin(moved, OPERATOR, unit, THERE, dry_run=False)
+        assert await count(moved, UnitStore) == 0
+    else:
+        await move(moved, delivery)
+        old(moved).buckets = places.known[NEW].buckets  # the old name leads to the new store
+        with pytest.raises(GiveUp, match="they are one store"):
+            await forget(moved, unit)
+    assert old(moved).buckets == {delivery.project.bucket: {key_of("a"): STORED}}
+
+
+async def test_from_an_own_account_at_the_configured_store_nothing_is_moved_to_it(
+    moved: Services, places: SeveralStores, clock: SettableClock
+) -> None:
+    section = {"kind": "s3", "endpoint": NEW, "access_key": "configured"}
+    settings = Settings.model_validate({"store": section})
+    store = MemoryStore(clock=clock, endpoint=NEW)
+    places.known[NEW] = store
+    moved = replace(moved, settings=settings, store=store)
+    delivery = await a_delivery(moved, ["a"])
+    unit = await unit_of(moved, delivery)
+    await set_credentials(moved, OPERATOR, unit, THERE, dry_run=False)
+    with pytest.raises(Conflict, match="has its data there already"):
+        await moving.begin(moved, OPERATOR, unit, None, dry_run=False)
+    assert store.buckets == {delivery.project.bucket: {key_of("a"): STORED}}
+
+
+async def test_a_project_that_can_be_restored_is_moved_too(
+    moved: Services, places: SeveralStores, clock: SettableClock
+) -> None:
+    delivery = await a_delivery(
+        moved,
+        ["a"],
+        status=Status.ARCHIVED,
+        active=False,
+        purge_after=clock.now() + timedelta(days=7),
+    )
+    unit = await move(moved, delivery)
+    await forget(moved, unit)
+    assert places.known[NEW].buckets == {delivery.project.bucket: {key_of("a"): STORED}}
+
+
+class Particular(MemoryStore):
+    """A store that lets only the account that made a key withdraw it, as MinIO does."""
+
+    def __init__(self, clock: SettableClock, whose: dict[str, str], account: str) -> None:
+        super().__init__(clock=clock, endpoint=NEW)
+        self._whose, self._account = whose, account
+
+    def _issue(self, *of: Any) -> ScopedKey:
+        key = super()._issue(*of)
+        self._whose[key.access_key] = self._account
+        return key
+
+    async def revoke_key(self, access_key: str) -> None:
+        if self._whose.pop(access_key, self._account) != self._account:
+            raise StoreRefused("AccessDenied")
+
+
+async def test_upload_keys_of_a_replaced_account_are_withdrawn_by_it_before_the_last_is_copied(
+    services: Services, clock: SettableClock
+) -> None:
+    whose: dict[str, str] = {}
+    buckets: dict[str, dict[str, bytes]] = {}
+
+    def opened(account: StoreAccount) -> MemoryStore:
+        store = Particular(clock, whose, account.access_key)
+        store.buckets = buckets
+        return store
+
+    settings = Settings.model_validate(
+        {"store": {"kind": "s3", "endpoint": "http://other.example", "access_key": "configured"}}
+    )
+    services = replace(services, settings=settings, stores=Stores(opened, no_users))
+    delivery = await a_delivery(services)
+    unit = await unit_of(services, delivery)
+    async with transaction(services, System()) as work:
+        await work.session.delete(await work.session.get_one(Project, delivery.project.id))
+    await set_credentials(services, OPERATOR, unit, THERE, dry_run=False)
+    async with transaction(services, System()) as work:
+        here = await accounts.current(work, delivery.project.unit_id)
+        assert here is not None
+        unit_row = await work.session.get_one(Unit, delivery.project.unit_id)
+        project = await a_project(work.session, unit_row, store_id=here.id)
+    granted = await grants.grant_upload(services, System(), project)
+    another = replace(THERE, access_key="another-account")
+    await set_credentials(services, OPERATOR, unit, another, dry_run=False)
+    assert whose[granted.access_key] == THERE.access_key
+    await moving.begin(services, OPERATOR, unit, None, dry_run=False)
+    await moving.move_unit(services, unit)
+    assert granted.access_key not in whose
+
+
+async def test_a_daemon_that_died_before_it_withdrew_the_upload_keys_does_so_when_it_goes_on(
+    moved: Services, places: SeveralStores
+) -> None:
+    class Unwilling(MemoryStore):
+        unwilling = True
+
+        async def revoke_key(self, access_key: str) -> None:
+            if self.unwilling:
+                raise Death
+            await super().revoke_key(access_key)
+
+    store = Unwilling(clock=moved.clock)
+    moved = replace(moved, store=store)
+    delivery = await a_delivery(moved, ["a"])
+    granted = await grants.grant_upload(moved, System(), delivery.project)
+    unit = await begin(moved, delivery)
+    with pytest.raises(Death):
+        await moving.move_unit(moved, unit)
+    assert granted.access_key in store.keys
+    store.unwilling = False
+    await moving.move_unit(moved, unit)
+    assert granted.access_key not in store.keys
+
+
+async def test_a_run_that_comes_late_takes_nothing_away_from_a_project_that_was_moved(
+    busy: Services, places: SeveralStores
+) -> None:
+    delivery = await a_delivery(busy, ["a"])
+    bucket, new = delivery.project.bucket, "since"
+
+    async def meanwhile() -> None:  # another daemon, that believes this one dead
+        await moving.move_unit(busy, unit)
+        await places.known[NEW].put(bucket, key_of(new), STORED)
+
+    unit = await begin(busy, delivery)
+    interrupted(busy).meanwhile = meanwhile
+    with pytest.raises(Busy):
+        await moving.move_unit(busy, unit)
+    assert set(places.known[NEW].buckets[bucket]) == {key_of("a"), key_of(new)}
+
+
+async def turn_back(services: Services, unit: str) -> None:
+    async with transaction(services, OPERATOR) as work:
+        await moving.turn_back(work, unit, dry_run=False)
+
+
+async def to_the_other(services: Services, delivery: Delivery) -> Project:
+    """Make another project of the unit, with an object."""
+    async with transaction(services, System()) as work:
+        unit = await work.session.get_one(Unit, delivery.project.unit_id)
+        other = await a_project(work.session, unit)
+    await services.store.ensure_bucket(other.bucket)
+    await services.store.put(other.bucket, "of the other", STORED)
+    return other
+
+
+async def test_a_move_that_cannot_end_is_turned_back_without_loss(
+    moved: Services, places: SeveralStores, clock: SettableClock
+) -> None:
+    class Full(MemoryStore):
+        async def put_from(self, bucket: str, key: str, source: Readable, size_bytes: int) -> None:
+            if key == "of the other":
+                raise StoreRefused("XMinioStorageFull")
+            await super().put_from(bucket, key, source, size_bytes)
+
+    places.known[NEW] = Full(clock=clock, endpoint=NEW)
+    delivery = await a_delivery(moved, ["a", "replaced", "removed"])
+    other = await to_the_other(moved, delivery)
+    unit = await begin(moved, delivery)
+    with pytest.raises(StoreRefused, match="Full"):
+        await moving.move_unit(moved, unit)
+    assert await stores.of(moved, delivery.project) is places.known[NEW]
+    clock.advance(seconds=1)
+    await places.known[NEW].put(delivery.project.bucket, key_of("replaced"), b"new content")
+    await removal.remove_files(moved, delivery.member, delivery.project, ["removed"])
+    await turn_back(moved, unit)
+    await moving.move_unit(moved, unit)
+    await forget(moved, unit)
+    assert old(moved).buckets == {
+        delivery.project.bucket: {key_of("a"): STORED, key_of("replaced"): b"new content"},
+        other.bucket: {"of the other": STORED},
+    }
+    assert places.known[NEW].buckets == {}
+    assert await count(moved, UnitStore) == 0
+
+
+@pytest.mark.parametrize("at_object", [1, 2])
+async def test_a_move_that_is_turned_back_while_it_runs_ends_where_it_began(
+    busy: Services, places: SeveralStores, at_object: int
+) -> None:
+    delivery = await a_delivery(busy, ["a"])
+    other = await to_the_other(busy, delivery)
+    unit = await begin(busy, delivery)
+
+    async def meanwhile() -> None:
+        if at_object == 1 or interrupted(busy).reads > 1:
+            await turn_back(busy, unit)
+        else:
+            interrupted(busy).meanwhile = meanwhile
+
+    interrupted(busy).meanwhile = meanwhile
+    with pytest.raises(Busy, match="turned back"):
+        await moving.move_unit(busy, unit)
+    await moving.move_unit(busy, unit)
+    await forget(busy, unit)
+    assert interrupted(busy).buckets == {
+        delivery.project.bucket: {key_of("a"): STORED},
+        other.bucket: {"of the other": STORED},
+    }
+    assert places.known[NEW].buckets == {}
+
+
+async def test_a_move_to_the_configured_store_is_turned_back_too(
+    moved: Services, places: SeveralStores
+) -> None:
+    delivery = await a_delivery(moved, ["a"])
+    unit = await move(moved, delivery)
+    await forget(moved, unit)
+    async with transaction(moved, System()) as work:
+        await end_jobs(work.session)
+    await moving.begin(moved, OPERATOR, unit, None, dry_run=False)
+    async with transaction(moved, OPERATOR) as work:
+        told = await moving.turn_back(work, unit, dry_run=True)
+    assert (told.projects, told.target, told.job) == (0, NEW, None)
+    await turn_back(moved, unit)
+    await moving.move_unit(moved, unit)
+    await forget(moved, unit)
+    assert await stores.of(moved, delivery.project) is places.known[NEW]
+    async with reading(moved, System()) as work:
+        rows = (await work.session.scalars(select(UnitStore))).all()
+    assert [(row.endpoint, row.state) for row in rows] == [(NEW, StoreState.CURRENT)]
+
+
+async def test_what_was_not_begun_or_is_about_to_end_is_not_turned_back(moved: Services) -> None:
+    delivery = await a_delivery(moved, ["a"])
+    unit = await unit_of(moved, delivery)
+    with pytest.raises(NotFound):
+        await turn_back(moved, unit)
+    await move(moved, delivery)
+    async with transaction(moved, System()) as work:
+        for job in await work.session.scalars(select(Job)):
+            job.state = JobState.RUNNING
+    with pytest.raises(Busy, match="about to end"):
+        await turn_back(moved, unit)
+
+
+async def test_an_old_copy_at_a_store_that_is_no_more_is_left(
+    moved: Services, places: SeveralStores
+) -> None:
+    delivery = await a_delivery(moved, ["a"])
+    unit = await begin(moved, delivery)
+    with pytest.raises(Busy):
+        async with transaction(moved, OPERATOR) as work:
+            await moving.leave(work, unit, dry_run=False)
+    await moving.move_unit(moved, unit)
+    old(moved).away = True
+    async with transaction(moved, OPERATOR) as work:
+        await end_jobs(work.session)
+        await moving.leave(work, unit, dry_run=False)
+    assert await count(moved, UnitStore) == 1
+    assert await count(moved, ObjectCopy) == 0
+    assert old(moved).buckets == {delivery.project.bucket: {key_of("a"): STORED}}
+    await moving.begin(
+        moved, OPERATOR, unit, replace(THERE, endpoint="http://third.example"), dry_run=False
+    )
 
 
 async def test_to_the_configured_store_and_back(moved: Services, places: SeveralStores) -> None:
@@ -422,7 +735,6 @@ async def test_a_death_at_any_point_is_made_good_by_the_next_run(
         assert await stores.of(moved, delivery.project) is places.known[NEW], point
         point += 1
     assert point > 8
-    assert await count(moved, ObjectCopy) == 0
 
 
 async def test_a_death_while_the_old_copy_is_removed_is_made_good_by_the_next_run(

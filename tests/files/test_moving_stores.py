@@ -16,6 +16,7 @@ from sqlalchemy import select
 from ddsd import bootstrap
 from ddsd.access import Operator, System
 from ddsd.clock import SystemClock
+from ddsd.errors import Conflict
 from ddsd.files import accounts, grants, moving, stores
 from ddsd.files.accounts import Credentials
 from ddsd.jobs.tables import Job, JobState
@@ -157,3 +158,21 @@ async def test_a_download_that_runs_ends_well_and_an_upload_key_of_before_is_wor
     assert received == CONTENTS["parts"]
     with pytest.raises(S3Error, match="InvalidAccessKeyId"):
         put(user_of(granted.endpoint, granted.access_key, granted.secret_key), project.bucket, "x")
+
+
+async def test_another_address_of_the_same_store_is_no_other_store(
+    embedded: Services, running_minio: MinioServer
+) -> None:
+    unit, project = await a_filled_project(embedded)
+    administrator = Credentials(
+        running_minio.access_key, running_minio.secret_key, endpoint=running_minio.endpoint
+    )
+    wanted = await accounts.make_user_elsewhere(embedded, OPERATOR, unit.public_id, administrator)
+    await migrate(embedded, unit, wanted)
+    await forget(embedded, unit)
+    by_name = running_minio.endpoint.replace("127.0.0.1", "localhost")
+    assert by_name != running_minio.endpoint
+    with pytest.raises(Conflict, match="has its data there already"):
+        await migrate(embedded, unit, replace(wanted, endpoint=by_name))
+    store = await stores.of(embedded, project)
+    assert await contents(store, project.bucket) == CONTENTS

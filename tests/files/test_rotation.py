@@ -17,7 +17,7 @@ from sqlalchemy import select
 from ddsd.access import Operator, System
 from ddsd.clock import SystemClock
 from ddsd.errors import NotFound, StoreRefused
-from ddsd.files import accounts, grants, rotation, stores
+from ddsd.files import accounts, grants, moving, rotation, stores
 from ddsd.files.accounts import Credentials
 from ddsd.files.grants import UploadGrant
 from ddsd.jobs.queue import GiveUp
@@ -26,13 +26,22 @@ from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
 from ddsd.storage.embedded import EmbeddedStore
 from ddsd.storage.memory import MemoryStore
+from ddsd.storage.stores import Stores
 from ddsd.units import stores as rows_of_units
 from ddsd.units.tables import Unit, UnitStore
 from ddsd.work import Services, reading, transaction
 from tests.builders import SettableClock
-from tests.files.test_accounts import GIVEN, at_an_s3_store, at_minio, on_one_database, user_of
+from tests.files.test_accounts import (
+    ADDRESS,
+    GIVEN,
+    at_an_s3_store,
+    at_minio,
+    on_one_database,
+    user_of,
+)
 from tests.files.test_accounts import a_unit_with_project as a_unit_with_project
 from tests.parts.minio_server import MinioServer, minio_server
+from tests.services import SeveralStores, no_users
 
 OPERATOR = Operator(0, "root")
 FIVE_MIB = b"x" * (5 * 1024 * 1024)
@@ -162,6 +171,33 @@ async def test_a_replaced_key_is_withdrawn_when_its_project_is_released(
     with pytest.raises(S3Error) as caught:
         transfer.finish()
     assert caught.value.response.status == 403
+
+
+async def test_at_once_ends_what_accounts_made_that_were_replaced_or_are_moved_away_from(
+    services: Services, clock: SettableClock
+) -> None:
+    places = SeveralStores(clock)
+    services = replace(at_an_s3_store(services, clock), stores=Stores(places.open, no_users))
+    unit, project = await a_unit_with_project(services)
+    configured = services.store
+    assert isinstance(configured, MemoryStore)
+    await grants.grant_upload(services, System(), project)
+    for access_key in ("first-account", "second-account"):
+        given = replace(GIVEN, access_key=access_key)
+        await accounts.set_credentials(services, OPERATOR, unit.public_id, given, dry_run=False)
+        await grants.grant_upload(services, System(), project)
+        await grants.download_links(services, System(), project)
+    elsewhere = replace(GIVEN, endpoint="http://new.example")
+    await moving.begin(services, OPERATOR, unit.public_id, elsewhere, dry_run=False)
+    handed_out = {*configured.keys, *places.known[ADDRESS].keys}
+    assert len(handed_out) == 5
+    async with transaction(services, OPERATOR) as work:
+        done = await rotation.rotate(work, unit.public_id, at_once=True)
+    await run_due(services)
+    assert {*configured.keys, *places.known[ADDRESS].keys} == set()
+    assert sum(one.keys for one in done) == 5
+    changed = [one.access_key for one in done if one.job is not None]
+    assert changed == [GIVEN.access_key, "second-account"]
 
 
 async def account_row(services: Services) -> UnitStore:

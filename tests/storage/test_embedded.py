@@ -595,3 +595,15 @@ async def test_a_purge_fills_no_log_and_what_goes_wrong_is_in_it(
     assert told
     assert all(one.startswith("rclone: ") and "file already exists" in one for one in told)
     assert "ERROR" not in capfd.readouterr().err
+
+
+async def test_an_uploader_does_not_decide_how_old_an_object_is(store: EmbeddedStore) -> None:
+    await store.ensure_bucket("mine")
+    user = user_of(store, await store.issue_upload_key("mine", timedelta(hours=1)))
+    for age in ("1000000000", "4000000000"):
+        await asyncio.to_thread(
+            user.put_object, "mine", "a", io.BytesIO(b"x"), 1, metadata={"x-amz-meta-mtime": age}
+        )
+        found = await store.stat("mine", "a")
+        assert found is not None
+        assert abs(found.stored_at - datetime.now(UTC)) < timedelta(minutes=1)

@@ -9,22 +9,25 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from sqlalchemy import select
 
-from ddsd.access import System
+from ddsd.access import Operator, System
 from ddsd.files import grants
 from ddsd.files.tables import StoreKey
 from ddsd.jobs.tables import Job
 from ddsd.storage.memory import MemoryStore
 from ddsd.storage.port import May, ScopedKey
-from ddsd.work import Services, reading
+from ddsd.users import removal, standing
+from ddsd.users.tables import User
+from ddsd.work import Services, Work, reading, transaction
 from tests.world import World, make_world
 
 AWAY = "The object store does not answer. Please try again in a moment."
 
 
-async def grant(world: World, project: str) -> dict[str, Any]:
-    answer = await world.call("GET", f"/s3/proj?project={project}", "admin1")
+async def grant(world: World, project: str, who: str = "admin1") -> dict[str, Any]:
+    answer = await world.call("GET", f"/s3/proj?project={project}", who)
     assert answer.status_code == 200, answer.text
     told: dict[str, Any] = answer.json()
     return told
@@ -96,6 +99,36 @@ async def test_releasing_withdraws_every_upload_key(world: World) -> None:
         "POST", f"/proj/status?project={project}", "admin1", json={"new_status": "In Progress"}
     )
     assert (await grant(world, project))["keys"] not in (first["keys"], second["keys"])
+
+
+async def shut_out(world: World, who: str, verb: Callable[[Work, User], Awaitable[Any]]) -> None:
+    async with transaction(world.services, Operator(0, "root")) as work:
+        found = await work.session.scalars(select(User).where(User.columns().username == who))
+        await verb(work, found.one())
+
+
+async def run_jobs(world: World) -> None:
+    """Run the jobs that end keys, and those that these enqueue."""
+    for kind in (standing.WITHDRAW_UPLOADS_OF_UNIT, grants.REVOKE_STORE_KEY):
+        async with reading(world.services, System()) as work:
+            due = await work.session.scalars(
+                select(Job.columns().subject).where(Job.columns().kind == kind)
+            )
+            subjects = due.all()
+        for subject in subjects:
+            await grants.HANDLERS[kind](world.services, subject)
+
+
+@pytest.mark.parametrize("verb", [standing.deactivate, removal.delete])
+async def test_who_is_shut_out_keeps_no_upload_key(
+    world: World, verb: Callable[[Work, User], Awaitable[Any]]
+) -> None:
+    mine, theirs = await world.project(), await world.project("admin2")
+    kept, elsewhere = await grant(world, mine, "staff1"), await grant(world, theirs, "admin2")
+    await shut_out(world, "staff1", verb)
+    await run_jobs(world)
+    assert set(world.store.keys) == {elsewhere["keys"]["access_key"]}
+    assert (await grant(world, mine))["keys"] != kept["keys"]
 
 
 async def test_a_download_key_can_only_read_and_its_links_last_a_week(world: World) -> None:
@@ -190,6 +223,22 @@ async def test_a_key_made_while_the_project_is_released_is_withdrawn_too(
         jobs = (await work.session.execute(select(Job))).scalars()
         to_revoke = {job.subject for job in jobs if job.kind == grants.REVOKE_STORE_KEY}
     assert to_revoke == set(store.keys)
+
+
+async def test_a_key_that_is_made_while_who_asks_is_shut_out_is_withdrawn(world: World) -> None:
+    store = SlowKeys(clock=world.clock)
+    slow = make_world(with_store(world.services, store), world.clock)
+    project = await world.project()
+
+    async def closed() -> None:
+        await shut_out(slow, "staff1", standing.deactivate)
+
+    store.meanwhile = closed
+    async with slow.http:
+        answer = await slow.call("GET", f"/s3/proj?project={project}", "staff1")
+    assert (answer.status_code, len(store.keys)) == (403, 1)
+    await run_jobs(slow)
+    assert store.keys == {}
 
 
 class WideKeys(MemoryStore):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,13 +17,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import urllib3
 from minio import Minio
+from minio.credentials.providers import StaticProvider
 from minio.error import S3Error
+from minio.minioadmin import MinioAdmin
 
 from ddsd.clock import Clock
 from ddsd.errors import DdsError, StoreObjectMissing, StoreRefused
 from ddsd.storage.check.outcome import NotKept, NotTried
 from ddsd.storage.port import SHORTEST_LIFETIME, DownloadSigner, May, ObjectStore, ScopedKey
 from ddsd.storage.sigv4 import host_of
+from ddsd.storage.trust import trusting
 
 if TYPE_CHECKING:
     import httpx
@@ -124,13 +126,25 @@ class Bench:
             secret_key=key.secret_key.text(),
             secure=self.endpoint.startswith("https:"),
             region=self.store.region,
-            http_client=urllib3.PoolManager(
-                retries=False,
-                maxsize=4,
-                timeout=_ANSWER_S,
-                cert_reqs="CERT_REQUIRED",
-                ca_certs=str(self.ca_file) if self.ca_file else None,
-            ),
+            http_client=self._pool(),
+        )
+
+    def administrator(self, key: ScopedKey) -> MinioAdmin:
+        """Return a client of MinIO's administration API that holds nothing but that key."""
+        return MinioAdmin(
+            endpoint=host_of(self.endpoint),
+            credentials=StaticProvider(key.access_key, key.secret_key.text()),
+            region=self.store.region,
+            secure=self.endpoint.startswith("https:"),
+            http_client=self._pool(),
+        )
+
+    def _pool(self) -> urllib3.PoolManager:
+        return urllib3.PoolManager(
+            retries=False,
+            maxsize=4,
+            timeout=_ANSWER_S,
+            ssl_context=trusting(self.ca_file),
         )
 
     def _remember(self, key: ScopedKey) -> None:
@@ -157,7 +171,7 @@ async def opened(
     """Open a bench; close it whatever happens. See :class:`Bench` for the arguments."""
     import httpx  # here and in outcome: an idle daemon does without it
 
-    trust = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    trust = trusting(ca_file)
     async with httpx.AsyncClient(timeout=_ANSWER_S, trust_env=False, verify=trust) as http:
         bench = Bench(store, clock, http, new_name, ca_file, transfer_bytes)
         try:

@@ -140,6 +140,16 @@ CHECKS: Final = (
         keys.withdrawal,
         needed=False,
     ),
+    Check(
+        "siblings",
+        "Upload keys cannot withdraw other keys",
+        "Who was given an upload key can end the keys of others that the same account made: their uploads and download "
+        "links break off. ddsctl store rotate-keys makes new ones.",
+        "Let the reverse proxy before the store refuse /minio/ (config/nginx/store.conf does). A unit with an account "
+        "of its own harms no other: ddsctl store set-credentials.",
+        keys.siblings,
+        needed=False,
+    ),
     Check("links", "Download links", "Nobody can download.", _NOT_FIT, links.links),
     Check(
         "ranges",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
+import urllib3
 from minio.commonconfig import CopySource
+from minio.error import MinioAdminException
 
 from ddsd.errors import StoreRefused
-from ddsd.storage.check.bench import Bench, expect, keys_in, put, refused
+from ddsd.storage.check.bench import Bench, call, expect, keys_in, put, refused
 from ddsd.storage.check.outcome import Concern, NotKept, NotTried
 from ddsd.storage.port import SHORTEST_LIFETIME, May, ScopedKey, new_secret_key
 
@@ -102,5 +105,19 @@ async def withdrawal(bench: Bench) -> str:
     expect(
         await refused(user._create_multipart_upload, bucket, "c", {}),
         "A withdrawn key began an upload.",
+    )
+    return ""
+
+
+async def siblings(bench: Bench) -> str:
+    """An upload key cannot be used to withdraw another one, which the same account made."""
+    bucket = await bench.bucket()
+    one, other = await bench.narrow_key(bucket), await bench.narrow_key(bucket)
+    with suppress(MinioAdminException, urllib3.exceptions.HTTPError):
+        await call(bench.administrator(one).delete_service_account, other.access_key)
+    user = bench.holder(other)
+    expect(
+        not await refused(user._create_multipart_upload, bucket, "a", {}),
+        "An upload key withdrew another key.",
     )
     return ""

@@ -17,6 +17,7 @@ from minio import Minio
 
 from ddsd.storage.check.bench import HOUR, MIB, Bench, call, expect, keys_in
 from ddsd.storage.check.outcome import NotKept
+from ddsd.storage.sigv4 import amz_date_of
 
 _SECRET: Final = b"what only its reader may know"
 UNPACK: Final = {
@@ -60,7 +61,7 @@ async def links(bench: Bench) -> str:
             Replay(method, method, link, content=b"other" if method in {"PUT", "POST"} else None)
             for method in ("PUT", "DELETE", "POST")
         ],
-        Replay("after its end", "GET", await bench.link(bucket, "a", now=ago, expires=HOUR)),
+        *_prolonged(await bench.link(bucket, "a", now=ago, expires=HOUR), "GET"),
         Replay("a later end", "GET", link.replace("X-Amz-Expires=3600", "X-Amz-Expires=7200")),
         Replay("another signature", "GET", tampered(link)),
         Replay("no signature", "GET", link.partition("?")[0]),
@@ -69,6 +70,11 @@ async def links(bench: Bench) -> str:
         Replay("another key id", "GET", link.replace(named, stranger.access_key)),
         Replay("another host", "GET", link, {"Host": "elsewhere.example"}),
         Replay("the bucket", "GET", link.replace(f"/{bucket}/a?", f"/{bucket}/?")),
+        Replay("only its head", "HEAD", link),
+        Replay("a version of it", "GET", f"{link}&versionId=null"),
+        Replay("a part of it", "GET", f"{link}&partNumber=1"),
+        Replay("parts of an upload", "GET", f"{link}&uploadId=x"),
+        *_spelled_otherwise(link, bucket, other, "GET"),
     ]
     await _all_refused(bench, replays)
     for place, key in ((bucket, "a"), (bucket, "b"), (other, "a")):
@@ -84,7 +90,7 @@ async def uploads(bench: Bench) -> str:
     link = _signed_put(user, bucket, "a")
     replays = [
         *_changed_puts(link, bucket, other),
-        Replay("after its end", "PUT", _signed_put(user, bucket, "a", hours_ago=2), content=b"x"),
+        *_prolonged(_signed_put(user, bucket, "a", hours_ago=2), "PUT"),
         Replay("to read", "GET", link),
         Replay("to read another", "GET", link.replace(f"/{bucket}/a?", f"/{bucket}/b?")),
         Replay("to remove", "DELETE", link),
@@ -111,9 +117,7 @@ async def parts(bench: Bench) -> str:
         Replay("another number", "PUT", link.replace("partNumber=1", "partNumber=2"), content=b"x"),
         Replay("another upload", "PUT", link.replace(one, two), content=b"x"),
         Replay("no part", "PUT", link.replace("partNumber=1&", ""), content=b"x"),
-        Replay(
-            "after its end", "PUT", _signed_put(user, bucket, "a", one, hours_ago=2), content=b"x"
-        ),
+        *_prolonged(_signed_put(user, bucket, "a", one, hours_ago=2), "PUT"),
         Replay("to complete", "POST", link, content=b"<CompleteMultipartUpload/>"),
         Replay("to end it", "DELETE", link),
         Replay("to list the parts", "GET", link),
@@ -181,7 +185,37 @@ def _changed_puts(link: str, bucket: str, other: str) -> list[Replay]:
         *[Replay(change, "PUT", where, content=b"x") for change, where in addresses.items()],
         Replay("another host", "PUT", link, {"Host": "elsewhere.example"}, b"x"),
         Replay("tags of it", "PUT", f"{link}&tagging=", content=_TAGS),
+        Replay("who may read it", "PUT", f"{link}&acl=", {"x-amz-acl": "public-read"}, b""),
+        *_spelled_otherwise(link, bucket, other, "PUT"),
     ]
+
+
+def _spelled_otherwise(link: str, bucket: str, other: str, method: str) -> list[Replay]:
+    """Return requests that two readers could read differently, and one of them believe."""
+    content = b"x" if method == "PUT" else None
+    addresses = {
+        "its key encoded twice": link.replace(f"/{bucket}/a?", f"/{bucket}/%2561?"),
+        "another key behind a slash": link.replace(f"/{bucket}/a?", f"/{bucket}/a%2Fb?"),
+        "by way of another bucket": link.replace(f"/{bucket}/", f"/{other}/%2e%2e/{bucket}/"),
+        "into another bucket": link.replace(f"/{bucket}/a?", f"/{bucket}/%2e%2e/{other}/a?"),
+        "a token": f"{link}&X-Amz-Security-Token=x",
+    }
+    return [Replay(change, method, where, content=content) for change, where in addresses.items()]
+
+
+def _prolonged(over: str, method: str) -> list[Replay]:
+    """Return requests that are over, and say twice when: some stores read the first, some the last."""
+    content = b"x" if method == "PUT" else None
+    date = amz_date_of(datetime.now(UTC))
+    replays = [Replay("after its end", method, over, content=content)]
+    for name, value in (("X-Amz-Expires", "604800"), ("X-Amz-Date", date)):
+        for place, where in (
+            ("before", over.replace("?", f"?{name}={value}&", 1)),
+            ("after", f"{over}&{name}={value}"),
+        ):
+            change = f"after its end, with a second {name} {place} the first"
+            replays.append(Replay(change, method, where, content=content))
+    return replays
 
 
 def _signed_put(

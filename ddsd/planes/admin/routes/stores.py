@@ -11,6 +11,7 @@ from ddsd.access import Operator
 from ddsd.contract import admin as wire
 from ddsd.files import accounts, moving, rotation
 from ddsd.files.accounts import Credentials, Given
+from ddsd.files.moving import Move
 from ddsd.planes.admin import condition
 from ddsd.secret import SecretText
 from ddsd.storage.port import May, ScopedKey
@@ -100,11 +101,19 @@ async def migrate(
     operator: NamedDependency[Operator],
 ) -> wire.StoreMigration:
     """Begin to move a unit's data to another store."""
+    if data.back:
+        async with transaction(services, operator) as work:
+            move = await moving.turn_back(work, public_id, dry_run=data.dry_run)
+        return _migration(move)
     wanted = credentials(data.account) if data.account else None
     if data.administrator is not None and not data.dry_run:
         by = _administrator(data.administrator)
         wanted = await accounts.make_user_elsewhere(services, operator, public_id, by)
     move = await moving.begin(services, operator, public_id, wanted, dry_run=data.dry_run)
+    return _migration(move)
+
+
+def _migration(move: Move) -> wire.StoreMigration:
     return wire.StoreMigration(
         unit=move.unit,
         source=move.source,
@@ -124,8 +133,11 @@ async def forget(
     services: NamedDependency[Services],
     operator: NamedDependency[Operator],
 ) -> wire.StoreForgotten:
-    """Begin to remove the old copy of a unit that was moved."""
+    """Begin to remove the old copy of a unit that was moved, or only forget it."""
     async with transaction(services, operator) as work:
+        if data.leave_data:
+            where = await moving.leave(work, public_id, dry_run=data.dry_run)
+            return wire.StoreForgotten(unit=public_id, source=where, job=None)
         where, job = await moving.begin_forgetting(work, public_id, dry_run=data.dry_run)
     return wire.StoreForgotten(unit=public_id, source=where, job=job.id if job else None)
 
