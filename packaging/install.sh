@@ -138,6 +138,9 @@ start_again() {
 }
 
 [ "$(id -u)" = 0 ] || die "run it as root"
+# One at a time; what is left of one that was killed holds it, too.
+exec 9>/run/ddsd-install.lock
+flock 9
 recover
 check_the_machine
 find_python

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,20 +36,24 @@ def test_setup_does_all_in_one_go(deb: Path, tmp_path: Path) -> None:
         assert "Traceback" not in machine.journal()
 
 
-def test_the_package_for_the_newer_debian_serves_and_delivers(
+def test_on_the_newer_debian_it_serves_and_after_a_reboot_it_delivers(
     appliance: None, stock_client_binary: Path, tmp_path: Path
 ) -> None:
     package = make_package("deb.py", tmp_path / "made", "deb13")
-    with new_machine(debian.base(debian.NEWER), tmp_path / "newer") as machine:
-        give(machine, package)
-        machine.script(f"apt-get install --yes ./{package.name}")
-        machine.script(guide.script("The first start"))
-        units = ("ddsd.service", "ddsd@5001.service", "ddsd-migrate.service")
-        assert machine.try_to("systemd-analyze", "verify", "--man=no", *units).stderr == ""
-        told = machine.run("systemd-analyze", "security", "--no-pager", "ddsd.service")
-        assert float(told.splitlines()[-1].split("ddsd.service: ")[1].split()[0]) <= MOST_EXPOSED
-        assert "delivered" in deliver(machine, tmp_path / "people", stock_client_binary)
-        assert "Traceback" not in machine.journal()
+    with debian.layer(debian.base(debian.NEWER), tmp_path / "newer") as root:
+        shutil.copyfile(package, root / "root" / package.name)
+        with debian.booted(root) as machine:
+            machine.script(f"apt-get install --yes ./{package.name}")
+            machine.script(guide.script("The first start"))
+            units = ("ddsd.service", "ddsd@5001.service", "ddsd-migrate.service")
+            assert machine.try_to("systemd-analyze", "verify", "--man=no", *units).stderr == ""
+            told = machine.run("systemd-analyze", "security", "--no-pager", "ddsd.service")
+            assert float(told.split("ddsd.service: ")[-1].split()[0]) <= MOST_EXPOSED
+        with debian.booted(root) as machine:
+            machine.until("ddsd", "SubState", "running")
+            assert "delivered" in deliver(machine, tmp_path / "people", stock_client_binary)
+            assert "genomics" in machine.run("ddsctl", "unit", "ls")
+            assert "Traceback" not in machine.journal()
 
 
 def listing(package: Path) -> list[list[str]]:
