@@ -94,6 +94,26 @@ async def begin(
     return replace(move, job=job)
 
 
+async def begin_by_administrator(
+    services: Services, actor: Actor, public_id: str, administrator: Credentials
+) -> Move:
+    """Begin to move a unit's data to another MinIO, whose administrator makes the unit's user there first.
+
+    That it is another store is seen before: at the one the unit uses, its user would get another secret.
+
+    Raises:
+        Forbidden, NotFound, InvalidFields, Conflict, StoreUnavailable, StoreRefused: see :func:`begin`.
+    """
+    require(actor, Action.OPERATE)
+    async with reading(services, actor) as work:
+        unit = await units.find(work, public_id)
+        before = await _require_movable(work, unit, administrator)
+    account = accounts.account_of(services, unit, administrator)
+    await _require_another_store(services, unit, before, account)
+    made = await accounts.make_user_elsewhere(services, actor, public_id, administrator)
+    return await begin(services, actor, public_id, made, dry_run=False)
+
+
 async def move_unit(services: Services, public_id: str) -> None:
     """Handle the job :data:`MOVE_UNIT`: copy and switch every project that has its data at the former store.
 

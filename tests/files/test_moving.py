@@ -23,6 +23,7 @@ from ddsd.files.tables import ObjectCopy
 from ddsd.jobs.queue import GiveUp
 from ddsd.jobs.tables import Job, JobState
 from ddsd.lifecycle import endings
+from ddsd.projects.busy import require_contents_stay
 from ddsd.projects.status import Status, Verb
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
@@ -209,13 +210,17 @@ async def test_nothing_is_uploaded_removed_or_released_while_the_last_is_copied(
             if (await project_of(moved, delivery)).moving and not refused:
                 assert granted.access_key not in old(moved).keys
                 for attempt in (upload, remove, release):
-                    with pytest.raises(Busy):
+                    with pytest.raises(Busy) as told:
                         await attempt()
+                    assert attempt is release or "moved to another store" in told.value.message
                     refused.append(attempt.__name__)
             async for one in super().list_objects(bucket):
                 yield one
 
     async def upload() -> None:
+        async with reading(moved, System()) as work:
+            now = await work.session.get_one(Project, delivery.project.id)
+            await require_contents_stay(work, now)
         await grants.grant_upload(moved, System(), delivery.project)
 
     async def remove() -> None:

@@ -172,6 +172,11 @@ async def test_another_address_of_the_same_store_is_no_other_store(
     await forget(embedded, unit)
     by_name = running_minio.endpoint.replace("127.0.0.1", "localhost")
     assert by_name != running_minio.endpoint
+    for endpoint in (by_name, running_minio.endpoint):
+        root = replace(administrator, endpoint=endpoint)
+        with pytest.raises(Conflict, match="already"):
+            await moving.begin_by_administrator(embedded, OPERATOR, unit.public_id, root)
+    await (await stores.of(embedded, project)).probe()  # its secret is the one it was
     with pytest.raises(Conflict, match="has its data there already"):
         await migrate(embedded, unit, replace(wanted, endpoint=by_name))
     store = await stores.of(embedded, project)
