@@ -7,8 +7,10 @@ the database's revision does not fit.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -67,6 +69,7 @@ def root(
 @app.command()
 def serve(config: ConfigOption = None) -> None:
     """Run the daemon until it is told to stop (SIGTERM, or Ctrl-C)."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it is listened for: it would end us
     settings = _configured(config)
     from ddsd import bootstrap, daemon, listeners
     from ddsd.settings import load
@@ -147,8 +150,13 @@ def demo(context: typer.Context) -> None:
 )
 def setup(context: typer.Context) -> None:
     """Set up this machine's installation, or change it; `ddsd setup --help` tells more."""
+    from ddsd import log
+    from ddsd.settings import LogFormat
     from ddsd.setup.run import setup_command
 
+    for fatal in (signal.SIGHUP, signal.SIGTERM):  # typed secrets are removed then, too
+        signal.signal(fatal, lambda number, _frame: sys.exit(128 + number))
+    log.configure("error", LogFormat.CONSOLE, io.StringIO())  # what goes wrong is told as an answer
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     alone.command()(setup_command)
     alone(context.args, prog_name="ddsd setup", standalone_mode=True)

@@ -18,6 +18,7 @@ from typing import Any, Final
 from ddsd import tls
 from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
+from ddsd.db.remedies import remedy
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
 from ddsd.files import grants, moving, reconciliation, removal, rotation, store_check
 from ddsd.jobs import housekeeping
@@ -54,6 +55,7 @@ from ddsd.users import password_reset
 from ddsd.work import Services
 
 DEMO_KEY_FILE: Final = "instance.key"
+_NO_DIRECTORY: Final = "is there and no directory; move it away, or name another place"
 _JOBS: Final[Mapping[str, Handler]] = {
     **mail_jobs.HANDLERS,
     housekeeping.FORGET_OLD_JOBS: housekeeping.forget_old_jobs,
@@ -179,8 +181,10 @@ def _check_certificate(settings: Settings) -> None:
 
 def _check_state_directory(settings: Settings) -> None:
     """Write where the directory is, or would be made, into a file without a name."""
-    directory = settings.instance.state_dir.absolute()
-    there = next(one for one in (directory, *directory.parents) if one.exists())
+    directory = settings.instance.state_dir
+    there = next(one for one in (directory, *directory.parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise ConfigurationError(f"instance.state_dir: {there} {_NO_DIRECTORY}")
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
@@ -232,16 +236,18 @@ def database(settings: Settings, password: SecretText | None = None) -> Database
     try:
         return Database(settings.database_url, password, section.pool_size)
     except OSError as wrong:
-        raise ConfigurationError(f"database.url: {wrong.filename}: {wrong.strerror}") from wrong
+        where = "database.url" if section.url else "instance.state_dir"
+        if isinstance(wrong, FileExistsError | NotADirectoryError):
+            raise ConfigurationError(f"{where}: {wrong.filename} {_NO_DIRECTORY}") from wrong
+        raise ConfigurationError(
+            f"{where}: the directory {wrong.filename} cannot be made: {wrong.strerror}"
+        ) from wrong
 
 
 def why_not_opened(settings: Settings, wrong: DatabaseUnavailable) -> str:
-    """Say to an operator why the database cannot be used, and where to look."""
-    where = "database.url" if settings.database.url else "instance.state_dir"
-    if settings.database_url.startswith("postgresql"):
-        where = "database.url and database.password_file"
-    why = wrong.facts.get("why", wrong.message)
-    return f"the database {settings.database_url} cannot be used: {why}. See {where}."
+    """Say to an operator why the database cannot be used, and what to do."""
+    why = str(wrong.facts.get("why", wrong.message))
+    return f"the database {settings.database_url} cannot be used: {why}. {remedy(why)}"
 
 
 def job_runner(services: Services) -> JobRunner:
@@ -396,7 +402,8 @@ def _parsed(text: SecretText) -> InstanceKey:
         return InstanceKey.from_text(text)
     except ConfigurationError as wrong:
         raise ConfigurationError(
-            f"instance.key_file: {wrong.message}; `ddsd new-instance-key FILE` makes a good one"
+            f"instance.key_file: {wrong.message}. Put it back from your copy: what is sealed in the database opens with"
+            " no other key. Only a new installation gets a new one: `ddsd new-instance-key FILE`"
         ) from wrong
 
 

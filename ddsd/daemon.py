@@ -133,7 +133,7 @@ async def _start(
         admin_socket = stack.enter_context(admin_listener(listen))
     public_socket = stack.enter_context(public_listener(listen))
     apps = apps or planes(services, shown)
-    with _starting("the object store"):
+    with _starting("the object store", "; look at store.directory"):
         stack.push_async_callback(services.store.stop)
         stack.push_async_callback(services.stores.stop)
         await services.store.start()
@@ -171,14 +171,17 @@ def _opening(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def _starting(part: str) -> Iterator[None]:
-    """Name the part that does not start."""
+def _starting(part: str, remedy: str = "") -> Iterator[None]:
+    """Name the part that does not start, and what to do."""
     try:
         yield
     except (ConfigurationError, DaemonFailed):
         raise
-    except (DdsError, OSError) as wrong:
+    except DdsError as wrong:
         raise DaemonFailed(f"{part} cannot be started: {wrong}") from wrong
+    except OSError as wrong:
+        place = f" at {wrong.filename}" if wrong.filename else ""
+        raise DaemonFailed(f"{part} cannot be started: {wrong.strerror}{place}{remedy}") from wrong
 
 
 @dataclass(frozen=True)

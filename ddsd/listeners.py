@@ -67,7 +67,7 @@ def _why_not_bound(wrong: OSError, listen: Listen) -> str:
         case errno.EADDRNOTAVAIL:
             return f"{listen.address} is no address of this machine; change listen.address"
         case _:
-            return f"{where} cannot be used: {wrong.strerror}"
+            return f"{where} cannot be used: {wrong.strerror}; change listen.address"
 
 
 @contextmanager
@@ -106,7 +106,10 @@ def admin_listener(listen: Listen) -> Iterator[socket.socket]:
 
 def _make_directory(directory: Path, group: int | None, name: str) -> None:
     """Make the socket's directory if there is none, and if that goes well as a whole."""
-    if not directory.is_dir():
+    there = next(one for one in (directory, *directory.parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if there != directory:
         directory.mkdir(parents=True)
         try:
             _give_to(directory, group, name)
@@ -123,6 +126,10 @@ def _explaining_directory(listen: Listen) -> Iterator[None]:
     """Say how to make the socket's directory where this user may not."""
     try:
         yield
+    except NotADirectoryError as wrong:
+        raise ConfigurationError(
+            f"listen.admin_socket: {wrong.filename} is there and no directory; move it away, or name another place"
+        ) from wrong
     except OSError as wrong:
         directory = listen.admin_socket.parent
         user = bootstrap.user_name()
@@ -148,7 +155,12 @@ def _give_to(path: Path, group: int | None, name: str) -> None:
 
 @contextmanager
 def _locked(lock: Path, path: Path) -> Iterator[None]:
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as wrong:
+        raise ConfigurationError(
+            f"listen.admin_socket: its lock {lock} cannot be used ({wrong.strerror}); move it away"
+        ) from wrong
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -161,10 +173,12 @@ def _locked(lock: Path, path: Path) -> Iterator[None]:
 
 
 def _remove_stale(path: Path) -> None:
-    if not path.exists():
+    if not os.path.lexists(path):
         return
-    if not stat.S_ISSOCK(path.stat().st_mode):
-        raise ConfigurationError(f"listen.admin_socket: {path} is there and is no socket")
+    if not stat.S_ISSOCK(path.lstat().st_mode):
+        raise ConfigurationError(
+            f"listen.admin_socket: {path} is there and is no socket; move it away, or name another place"
+        )
     if answers(path):
         raise DaemonFailed(
             f"another program answers on {path}; stop it, or change listen.admin_socket"

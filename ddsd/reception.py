@@ -76,7 +76,13 @@ class Reception(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, as every answer is guarded; uvicorn's words for it are left out."""
-        self._turn_away(_NOT_UNDERSTOOD)
+        if self._answering() and self.cycle.response_started:
+            self.transport.close()
+        else:
+            self._turn_away(_NOT_UNDERSTOOD)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: such a request is answered like any other, and anybody may send one."""
 
     def on_message_begin(self) -> None:
         """Begin a head."""
@@ -118,12 +124,20 @@ class Reception(HttpToolsProtocol):
     def _refuse(self) -> None:
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:  # type: ignore[redundant-expr]  # None at first
-            self._turn_away(_REFUSAL)
-        else:
+        if self._answering():
             self.transport.close()
+        else:
+            self._turn_away(_REFUSAL)
+
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]  # None at first
 
     def _turn_away(self, answer: bytes) -> None:
+        if (
+            self._answering()
+        ):  # the request whose body is none: nobody waits for its answer any more
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         self._refused, self._left_bytes = True, _MOST_THROWN_AWAY_BYTES
         self.transport.write(answer)
         if self.transport.can_write_eof():

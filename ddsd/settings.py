@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import time
@@ -32,6 +30,7 @@ from pydantic import (
     model_validator,
 )
 
+from ddsd import toml_file
 from ddsd.errors import ConfigurationError
 from ddsd.secret import SecretText
 
@@ -153,9 +152,14 @@ def _ip_network(value: str) -> str:
         raise ValueError(f"{value} is neither an IP address nor a network") from None
 
 
+def _absolute_path(value: Path | None) -> Path | None:
+    if value and (not value.is_absolute() or "\0" in str(value)):
+        raise ValueError(f"{value!s:.200} must be an absolute path")
+    return value
+
+
 def _socket_path(value: Path) -> Path:
-    if not value.is_absolute():
-        raise ValueError(f"{value} must be an absolute path")
+    _absolute_path(value)
     if len(os.fsencode(value)) > LONGEST_SOCKET_PATH_BYTES:
         raise ValueError(
             f"{value} is longer than the {LONGEST_SOCKET_PATH_BYTES} bytes a socket's path may have"
@@ -166,6 +170,8 @@ def _socket_path(value: Path) -> Path:
 Port = Annotated[int, Field(ge=0, le=65535)]
 ReminderDays = Annotated[int, Field(ge=1, le=90)]
 MaybePath = Annotated[Path | None, BeforeValidator(_empty_is_none)]
+Directory = Annotated[Path, AfterValidator(_absolute_path)]
+MaybeDirectory = Annotated[MaybePath, AfterValidator(_absolute_path)]
 Url = Annotated[str, AfterValidator(_service_address)]
 GuardedUrl = Annotated[str, AfterValidator(_guarded_address)]
 RequiredUrl = Annotated[str, Field(min_length=1), AfterValidator(_service_address)]
@@ -181,7 +187,7 @@ class Instance(_Section):
     facility: Annotated[str, Field(min_length=1, pattern=r"^[^\r\n]*$")] = "Data Delivery System"
     contact: Annotated[MailAddress, Field(min_length=1)] = "root@localhost"
     public_url: RequiredUrl = "http://127.0.0.1:5000"
-    state_dir: Path = Path("/var/lib/ddsd")
+    state_dir: Directory = Path("/var/lib/ddsd")
     key_file: MaybePath = None
     demo: bool = False
 
@@ -246,7 +252,7 @@ class Store(_Section):
     iam_endpoint: GuardedUrl = ""
     access_key: str = ""
     secret_key_file: MaybePath = None
-    directory: MaybePath = None
+    directory: MaybeDirectory = None
     address: IpAddress = "127.0.0.1"
     port: Port = 0
     allow_wide_upload_keys: bool = False
@@ -484,46 +490,34 @@ def read_secret(
         if path is None or not path.exists():
             return None
     try:
-        readable_by_all = path.stat().st_mode & 0o004
+        open_to_all = path.stat().st_mode & 0o006
         text = path.read_text(encoding="utf-8").strip()
     except PermissionError as wrong:
         raise ConfigurationError(
             f"{key}: {path} may not be read by this user; let its group be the daemon's, with mode 0640"
         ) from wrong
-    except (OSError, UnicodeDecodeError) as wrong:
-        raise ConfigurationError(f"{key}: cannot read {path}: {wrong}") from wrong
-    if readable_by_all:
+    except FileNotFoundError as wrong:
         raise ConfigurationError(
-            f"{key}: {path} can be read by everybody; run: chmod 0640 {path}, and let it belong to the daemon's group "
-            f"(chgrp ddsd {path}); or chmod 0600 if the daemon's user owns it"
+            f"{key}: there is no file {path}; put it back from your copy, or name another one"
+        ) from wrong
+    except UnicodeDecodeError as wrong:
+        raise ConfigurationError(f"{key}: {path} holds something that is no text") from wrong
+    except OSError as wrong:
+        raise ConfigurationError(f"{key}: {path} cannot be read: {wrong.strerror}") from wrong
+    if open_to_all:
+        raise ConfigurationError(
+            f"{key}: {path} can be {'read' if open_to_all & 0o004 else 'changed'} by everybody; run: chmod 0640 {path},"
+            f" and let it belong to the daemon's group (chgrp ddsd {path}); or chmod 0600 if the daemon's user owns it"
         )
     if not text:
-        raise ConfigurationError(f"{key}: {path} is empty")
+        raise ConfigurationError(f"{key}: {path} is empty; put it back from your copy")
     return SecretText(text)
 
 
 def _read_file(path: Path | None) -> dict[str, dict[str, object]]:
-    if path is None:
-        if not DEFAULT_PATH.exists():
-            return {}
-        path = DEFAULT_PATH
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as wrong:
-        raise ConfigurationError(
-            f"there is no configuration file {path}; copy config/ddsd.toml there,"
-            " or name one with --config"
-        ) from wrong
-    except tomllib.TOMLDecodeError as wrong:
-        raise ConfigurationError(f"{path}: {_in_plain_words(str(wrong))}") from wrong
-    except (OSError, UnicodeDecodeError) as wrong:
-        raise ConfigurationError(f"{path}: {wrong}") from wrong
-    stray = [name for name, value in tree.items() if not isinstance(value, dict)]
-    if stray:
-        raise ConfigurationError(
-            f"{path}: unknown key {', '.join(stray)}: every key is in a [section]"
-        )
-    return tree
+    if path is None and not DEFAULT_PATH.exists():
+        return {}
+    return toml_file.read(path or DEFAULT_PATH)
 
 
 def _apply_environment(
@@ -545,29 +539,6 @@ def _is_ours(variable: str) -> bool:
     return variable.startswith(ENVIRONMENT_PREFIX) and not variable.startswith(OTHERS_VARIABLES)
 
 
-_PLAIN_WORDS: Final = {
-    r"Illegal character '\\n'|Unterminated string": "a quote is opened and not closed",
-    r"Cannot declare \('(.+)',\) twice": r"the section [\1] is there twice; put its keys under one",
-    r"Cannot overwrite a value": "this key is there twice in its section",
-    r"Invalid value": "this is no value: text stands in quotes, yes and no are true and false",
-    r"Expected newline or end of document.*": "something follows the value; text stands in quotes",
-    r"Expected '=' after a key.*": "this needs to be: key = value",
-    r"Invalid statement": "this is neither key = value nor [section]",
-    r"Expected '\]' at the end of a table declaration": "a section's name ends with ]",
-    r"Unclosed array": "a list is opened with [ and not closed",
-}
-
-
-def _in_plain_words(toml_error: str) -> str:
-    """Say in an operator's words what tomllib says in a parser's; what it says else stays."""
-    said, _, place = toml_error.rstrip(")").partition(" (at ")
-    for pattern, words in _PLAIN_WORDS.items():
-        if found := re.fullmatch(pattern, said):
-            said = found.expand(words)
-            break
-    return f"{place or 'somewhere'}: {said}"
-
-
 _LISTS: Final = frozenset({"trusted_proxies", "days"})
 
 
@@ -575,6 +546,19 @@ def _from_text(key: str, value: str) -> object:
     if key in _LISTS:
         return [one.strip() for one in value.split(",") if one.strip()]
     return value
+
+
+_WORDS_FOR_KINDS: Final = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "float_parsing": "must be a number, without quotes or a unit",
+    "float_type": "must be a number, without quotes or a unit",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number, without quotes or a unit",
+    "int_type": "must be a whole number, without quotes or a unit",
+    "string_type": "must be text in quotes",
+    "tuple_type": 'must be a list: ["one", "another"]',
+}
 
 
 def _explain(wrong: ValidationError, path: Path, variables: Mapping[str, str]) -> str:
@@ -595,8 +579,9 @@ def _explain_one(
             variable for known, variable in variables.items() if f"{known}.".startswith(f"{key}.")
         ]
         return [_unknown(where, key) for where in strays or [str(path)]]
-    message = message.removeprefix("Value error, ")
-    named = f"{variables.get(key, path)}: {key}" if key else str(path)
+    message = _WORDS_FOR_KINDS.get(kind, message.removeprefix("Value error, "))
+    section_and_key = ".".join(key.split(".")[:2])  # what follows is a place in a list
+    named = f"{variables.get(section_and_key, path)}: {key}" if key else str(path)
     return [f"{named}: {one}" for one in message.split("\n")]
 
 

@@ -34,6 +34,8 @@ _NEVER_IMPORTED: Final = (
     "tests", "tkinter", "turtledemo", "turtle.py", "venv", "config-3.*", "*.a", "_tkinter*", "nis.*", "_curses*",
     "_dbm*", "ossaudiodev*",
 )  # fmt: skip
+_UNUSED: Final = ("faker*", "polyfactory*", "_cffi.*", "backend_cffi.py", "tests", "SelfTest")
+"""What packages bring along: made-up people for tests, zstandard's second implementation, tests of their own."""
 _PROBES: Final = (
     "activate*", "Activate*", "*.c", "*.h", "*.pxd", "*.pyx", "*.sh", "pip", "pip-*", "setuptools*",
 )  # fmt: skip
@@ -82,9 +84,8 @@ def _link_merged_directories(root: Path) -> None:
 
 def _copy_environment(environment: Path, root: Path) -> None:
     target = _in(root, environment)
-    shutil.copytree(
-        environment, target, symlinks=True, ignore=shutil.ignore_patterns(*_PROBES, "bin")
-    )
+    left_out = shutil.ignore_patterns(*_PROBES, *_UNUSED, "bin")
+    shutil.copytree(environment, target, symlinks=True, ignore=left_out)
     (target / "bin").mkdir()
     for command in sorted(environment.joinpath("bin").iterdir()):
         if command.name in COMMANDS or command.is_symlink():

@@ -59,7 +59,7 @@ def people(url: str) -> None:
 
     async def fill(database: Database) -> None:
         await upgrade(database)
-        await populate(make_services(database, SettableClock(), Path()))
+        await populate(make_services(database, SettableClock(), Path.cwd()))
 
     _do_to(url, fill)
 

@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -112,18 +112,21 @@ def _mistake(group: object, words: Sequence[str]) -> str:
     return ""
 
 
-def _ddsd() -> TyperGroup:
-    """Return the tree of ddsd; `demo` and `setup` hand their words on to applications of their own."""
-    tree = typer.main.get_command(ddsd)
+def _tree(program: typer.Typer, handed_on: Mapping[str, Callable[..., None]]) -> TyperGroup:
+    """Return a program's commands, with those that hand their words on to applications of their own."""
+    tree = typer.main.get_command(program)
     assert isinstance(tree, TyperGroup)
-    for name, does in (("demo", demo_command), ("setup", setup_command)):
+    for name, does in handed_on.items():
         alone = typer.Typer()
         alone.command()(does)
         tree.commands[name] = typer.main.get_command(alone)
     return tree
 
 
-PROGRAMS: Final = {"ddsd": _ddsd(), "ddsctl": typer.main.get_command(ddsctl)}
+PROGRAMS: Final = {
+    "ddsd": _tree(ddsd, {"demo": demo_command, "setup": setup_command}),
+    "ddsctl": _tree(ddsctl, {"setup": setup_command}),
+}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,23 @@ def test_an_empty_path_means_none() -> None:
         ("[log]\nlevel = loud\n", {}, "line 2, column 9: this is no value: text stands in quotes"),
         ("[listen]\nport = 1 2\n", {}, "line 2, column 10: something follows the value"),
         ("[log]\nlevel\n", {}, "line 2, column 6: this needs to be: key = value"),
+        ('[listen]\ndrain_s = "30s"\n', {}, "drain_s: must be a whole number, without quotes or"),
+        ("[listen]\ndrain_s = 1.5\n", {}, "listen.drain_s: must be a whole number"),
+        ("[listen]\nallow_cleartext = 7\n", {}, "allow_cleartext: must be true or false"),
+        ("[instance]\nfacility = 7\n", {}, "instance.facility: must be text in quotes"),
+        ('[listen]\ntrusted_proxies = "::1"\n', {}, "trusted_proxies: must be a list: ["),
+        ('[usage]\nprice_gb_month = "9 EUR"\n', {}, "price_gb_month: must be a number, without"),
+        ('[instance]\nstate_dir = "~/state"\n', {}, "state_dir: ~/state must be an absolute path"),
+        ('[instance]\nstate_dir = ""\n', {}, "instance.state_dir: . must be an absolute path"),
+        ('[instance]\nstate_dir = "/a\\u0000b"\n', {}, "must be an absolute path"),
+        ('[store]\ndirectory = "objects"\n', {}, "store.directory: objects must be an absolute"),
+        (f"[listen]\nport = {'[' * 9000}\n", {}, "too many brackets are opened in one another"),
+        ("[listen]\nport = 50", {}, "the last line does not end: the file may be cut off"),
+        (
+            "",
+            {"DDSD_LISTEN__TRUSTED_PROXIES": "127.0.0.1;::1"},
+            "DDSD_LISTEN__TRUSTED_PROXIES: listen.trusted_proxies.0: ",
+        ),
         ("", {"DDSD_PORT": "5"}, "DDSD_PORT: unknown variable; they are named DDSD_SECTION__KEY"),
     ],
 )
@@ -149,6 +168,64 @@ def test_what_is_wrong_is_said_plainly(
     with pytest.raises(ConfigurationError) as refused:
         load(written(tmp_path, text), environment)
     assert said in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("# Prov från Umeå\n[log]\n".encode("latin-1"), "line 1 is not in UTF-8"),
+        ('[log]\nlevel = "info"\n'.encode("utf-16"), "line 1 is not in UTF-8"),
+        (b"[log]\nlevel = 'info' # \xe4\n", "line 2 is not in UTF-8"),
+        (b"\0" * 4096, "line 1, column 1: this is neither key = value nor"),
+    ],
+    ids=["latin-1", "utf-16", "a comment", "zeros"],
+)
+def test_a_file_that_is_no_text_in_utf_8_is_named_with_the_line(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    path = tmp_path / "ddsd.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=re.escape(said)) as refused:
+        load(path, {})
+    assert str(path) in refused.value.message
+
+
+def test_a_byte_order_mark_and_line_ends_of_windows_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "ddsd.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + REFERENCE.read_bytes().replace(b"\n", b"\r\n"))
+    assert load(path, {}) == load(REFERENCE, {})
+
+
+def test_a_file_that_is_cut_off_anywhere_in_a_line_is_refused(tmp_path: Path) -> None:
+    whole = '[listen]\nport = 5001\naddress = "127.0.0.1"\nallow_cleartext = true\n[log]\nlevel = "info"\n'
+    for length in range(1, len(whole)):
+        path = written(tmp_path, whole[:length])
+        if whole[length - 1] == "\n":
+            load(path, {})
+        else:
+            with pytest.raises(ConfigurationError, match=re.escape(str(path))):
+                load(path, {})
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (Path.mkdir, "cannot be read: Is a directory"),
+        (lambda path: path.symlink_to(path), "cannot be read: Too many levels of symbolic links"),
+        (lambda path: path.symlink_to("/nowhere/at/all"), "there is no configuration file"),
+    ],
+    ids=["directory", "loop", "dangling"],
+)
+def test_what_is_no_file_is_named_in_plain_words(
+    tmp_path: Path, make: Callable[[Path], object], said: str
+) -> None:
+    path = tmp_path / "ddsd.toml"
+    make(path)
+    with pytest.raises(ConfigurationError) as refused:
+        load(path, {})
+    assert said in refused.value.message
+    assert str(path) in refused.value.message
+    assert "Errno" not in refused.value.message
 
 
 def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
@@ -215,12 +292,36 @@ def test_a_named_file_goes_before_the_systemd_credential(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("mode", "text", "said"),
-    [(0o644, "x", "chmod 0640 .*chgrp ddsd .*chmod 0600"), (0o600, " \n", "is empty")],
+    [
+        (0o644, "x", "be read by everybody.*chmod 0640 .*chgrp ddsd .*chmod 0600"),
+        (0o602, "x", "be changed by everybody.*chmod 0640"),
+        (0o600, " \n", "is empty; put it back from your copy"),
+    ],
 )
 def test_a_careless_secret_file_is_refused(tmp_path: Path, mode: int, text: str, said: str) -> None:
     path = secret_file(tmp_path, "key", text, mode)
     with pytest.raises(ConfigurationError, match=said):
         read_secret("instance.key_file", path, {})
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda _: None, "there is no file .*; put it back from your copy"),
+        (Path.mkdir, "cannot be read: Is a directory"),
+        (lambda path: path.write_bytes(b"\xff\xfe"), "holds something that is no text"),
+    ],
+    ids=["gone", "directory", "bytes"],
+)
+def test_a_secret_that_cannot_be_read_is_named_in_plain_words(
+    tmp_path: Path, make: Callable[[Path], object], said: str
+) -> None:
+    make(path := tmp_path / "key")
+    if path.is_file():
+        path.chmod(0o600)
+    with pytest.raises(ConfigurationError, match=f"^instance.key_file: .*{said}") as refused:
+        read_secret("instance.key_file", path, {})
+    assert "Errno" not in refused.value.message
 
 
 def test_every_missing_secret_is_named_with_what_to_do(tmp_path: Path) -> None:

@@ -52,8 +52,18 @@ Plain SQLITE_READONLY does: a writer is told so at its BEGIN, so it is a reader 
 _POSTGRESQL_AWAY: Final = ("08", "40001", "40P01", "53", "55P03", "57", "58", "XX")
 """The same as SQLSTATEs and classes of them (PostgreSQL 15, appendix A)."""
 
+_POSTGRESQL_READ_ONLY: Final = "25006"
+"""A server that takes no writes: a standby, or its operator said so. A reader is told so when it tries to write."""
+
+_TURN_S: Final = 30.0
+"""How long a writer on SQLite waits for the others of this process, before it is told that the database is away.
+
+While another process holds the lock each of them waits for it in vain: who comes last would wait for all of them."""
+
 _ASK_AFTER_S: Final = 10.0
 """How long a connection to PostgreSQL may have been idle without being asked whether it is still there."""
+
+_SAY_EVERY_S: Final = 60.0
 
 _log = structlog.get_logger()
 
@@ -65,7 +75,8 @@ class Database:
         url: ``sqlite:///relative``, ``sqlite:////absolute`` (never in memory) or ``postgresql://…``.
         password: for PostgreSQL, when it is not in the address.
         pool_size: connections kept open; as many again may be opened for a while.
-        busy_timeout_s: how long SQLite waits for a lock that another process holds.
+        busy_timeout_s: how long a statement waits for what another one holds locked; in SQLite: another process.
+        turn_s: how long a writer on SQLite waits for its turn in this process.
 
     ``engine`` is the one that may write.
 
@@ -78,15 +89,16 @@ class Database:
         url: str,
         password: SecretText | None = None,
         pool_size: int = 10,
-        busy_timeout_s: float = 10.0,
+        busy_timeout_s: float = 20.0,
+        turn_s: float = _TURN_S,
     ) -> None:
         address = _async_url(url, password)
         self.is_sqlite = address.get_backend_name() == "sqlite"
         if self.is_sqlite:
             self.engine, self._reader = _sqlite_engines(address, pool_size, busy_timeout_s)
         else:
-            self.engine, self._reader = _postgresql_engines(address, pool_size)
-        self._one_writer = _OneWriter() if self.is_sqlite else nullcontext()
+            self.engine, self._reader = _postgresql_engines(address, pool_size, busy_timeout_s)
+        self._one_writer = _OneWriter(turn_s) if self.is_sqlite else nullcontext()
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
@@ -96,10 +108,10 @@ class Database:
         (``with_for_update``) or compared in the statement that changes it.
 
         Raises:
-            DatabaseUnavailable: the database is away, full, or locked by another process.
+            DatabaseUnavailable: the database is away, full, takes no writes, or is locked by another process.
             RuntimeError: on SQLite, this task is in a writing transaction already.
         """
-        async with self._one_writer, _session(self.engine) as session:
+        async with self._one_writer, _read_only_is_away(), _session(self.engine) as session:
             yield session
             await session.commit()
 
@@ -132,6 +144,7 @@ class Database:
                     await _check_foreign_keys(connection)
             else:
                 async with connection.begin():
+                    await connection.execute(text("SET LOCAL lock_timeout = 0"))
                     turn = text("SELECT pg_advisory_xact_lock(:turn)")
                     await connection.execute(turn, {"turn": _TURN_TO_RESHAPE})
                     yield connection
@@ -156,9 +169,10 @@ class ForeignKeysBroken(Exception):
 
 
 class _OneWriter:
-    """A fair lock that says so when a task would wait for itself."""
+    """A fair lock that says so when a task would wait for itself, or has waited too long for others."""
 
-    def __init__(self) -> None:
+    def __init__(self, turn_s: float) -> None:
+        self._turn_s = turn_s
         self._lock = asyncio.Lock()
         self._holder: asyncio.Task[object] | None = None
 
@@ -166,7 +180,11 @@ class _OneWriter:
         task = asyncio.current_task()
         if self._holder is task:
             raise RuntimeError("this task is in a writing transaction already")
-        await self._lock.acquire()
+        try:
+            async with asyncio.timeout(self._turn_s):
+                await self._lock.acquire()
+        except TimeoutError as wrong:
+            raise _unavailable(OSError("many write to it, or another program has it")) from wrong
         self._holder = task
 
     async def __aexit__(self, *_: object) -> None:
@@ -216,6 +234,17 @@ async def _translated() -> AsyncIterator[None]:
         raise
 
 
+@asynccontextmanager
+async def _read_only_is_away() -> AsyncIterator[None]:
+    """Blame the database for taking no writes: it becomes the first server again, or another one does."""
+    try:
+        yield
+    except DBAPIError as wrong:
+        if getattr(wrong.orig, "sqlstate", None) == _POSTGRESQL_READ_ONLY:
+            raise _unavailable(wrong) from wrong
+        raise
+
+
 async def _close_quietly(session: AsyncSession) -> None:
     try:
         await asyncio.shield(session.close())
@@ -234,9 +263,26 @@ def _is_away(wrong: DBAPIError) -> bool:
     return state is not None and state.startswith(_POSTGRESQL_AWAY)
 
 
+class _Complaints:
+    """Logs that the database is away: once a minute for each reason, however often it is asked."""
+
+    def __init__(self) -> None:
+        self._said_at: dict[str, float] = {}
+
+    def __call__(self, why: str) -> None:
+        now = time.monotonic()
+        self._said_at = {said: at for said, at in self._said_at.items() if now - at < _SAY_EVERY_S}
+        if why not in self._said_at:
+            self._said_at[why] = now
+            _log.error("database.unavailable", why=why)
+
+
+_complain: Final = _Complaints()
+
+
 def _unavailable(wrong: BaseException) -> DatabaseUnavailable:
     why = in_the_drivers_words(wrong)
-    _log.error("database.unavailable", why=why)
+    _complain(why)
     message = "The database does not answer. Please try again in a moment."
     return DatabaseUnavailable(message, why=why)
 
@@ -266,13 +312,17 @@ def _async_url(url: str, password: SecretText | None) -> URL:
             )
 
 
-def _postgresql_engines(address: URL, pool_size: int) -> tuple[AsyncEngine, AsyncEngine]:
+def _postgresql_engines(
+    address: URL, pool_size: int, busy_timeout_s: float
+) -> tuple[AsyncEngine, AsyncEngine]:
+    lock_timeout = f"{int(busy_timeout_s * 1000)}ms"
     engine = create_async_engine(
         address,
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=20,
         hide_parameters=True,
+        connect_args={"server_settings": {"lock_timeout": lock_timeout}},
     )
     event.listen(engine.sync_engine, "checkin", _remember_idle)
     event.listen(engine.sync_engine, "checkout", _check_still_there)

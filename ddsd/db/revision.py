@@ -72,7 +72,10 @@ async def require_head(database: Database, versions: Path = VERSIONS) -> None:
     revisions = known(versions)
     at = await current(database)
     if at is None:
-        raise ConfigurationError("The database is empty. Run: ddsd migrate")
+        raise ConfigurationError(
+            "The database is empty. For a new installation, run: ddsd migrate."
+            " If it should hold something, look at database.url, and whether the disk of instance.state_dir is mounted"
+        )
     _refuse_newer(at, revisions)
     if at != revisions[-1]:
         raise ConfigurationError(

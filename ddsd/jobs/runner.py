@@ -121,6 +121,7 @@ class JobRunner:
     async def _look_again_and_again(self) -> None:
         loop = asyncio.get_running_loop()
         take_over_at = loop.time() + self._pace.dead_after.total_seconds()
+        away = False
         while not self._stopping:
             self._woken.clear()
             try:
@@ -128,8 +129,13 @@ class JobRunner:
                     take_over_at = loop.time() + self._pace.dead_after.total_seconds()
                     await self._take_over()
                 await self._begin_due_jobs()
+                if away:
+                    _log.info("jobs.database_back")
+                away = False
             except DatabaseUnavailable:
-                _log.warning("jobs.database_away")
+                if not away:
+                    _log.warning("jobs.database_away")
+                away = True
             except Exception:  # noqa: BLE001  # the queue must outlive whatever one look at it meets
                 _log.exception("jobs.look_failed")
             with suppress(TimeoutError):

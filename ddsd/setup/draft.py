@@ -69,6 +69,22 @@ class Draft:
         if not self.has_secret(ACCOUNT_KEY_FILE):
             self.secrets[ACCOUNT_KEY_FILE] = new_secret_key()
 
+    def unanswered(self) -> Draft:
+        """Return the same without answers."""
+        return Draft(self.file, self.scratch, self.credstore)
+
+    def forget(self, key: str) -> None:
+        """Drop the answer to a key, and what was typed as its secret. Without the account's secret nothing is lent."""
+        self.texts.pop(key, None)
+        self.secrets.pop(key, None)
+        if key == ACCOUNT_KEY_FILE:
+            self.lent = None
+
+    def empty(self, key: str) -> None:
+        """Answer a key with its default, if something else is in effect."""
+        if self.text(key) != (usual := _typed(Settings(), key)):
+            self.texts[key] = usual
+
     def has_secret(self, key: str) -> bool:
         """Say whether the secret of a ``*_file`` key was typed, or is there already."""
         return key in self.secrets or self.place_of(key).exists()

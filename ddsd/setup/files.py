@@ -26,6 +26,7 @@ from ddsd.settings import CREDENTIALS, Settings
 from ddsd.setup.draft import KEY_FILE, Draft, reference, write_secret
 
 _OWN_DIRECTORY = 0o750
+_VOLATILE = Path("/run")
 
 
 @dataclass(frozen=True)
@@ -150,15 +151,23 @@ def credentials(draft: Draft, account: Account) -> Iterator[dict[str, str]]:
     if draft.credstore is None:
         yield {}
         return
-    with tempfile.TemporaryDirectory(prefix="ddsd-credentials-") as made:
+    with in_memory("ddsd-credentials-") as made:
         for name in CREDENTIALS.values():
             secret = draft.credstore / f"ddsd.{name}"
             if secret.exists():
-                copy = Path(made) / name
+                copy = made / name
                 write_secret(copy, SecretText(secret.read_text(encoding="utf-8").strip()))
                 os.chown(copy, account.uid, account.gid)
         os.chown(made, account.uid, account.gid)
-        yield {"CREDENTIALS_DIRECTORY": made}
+        yield {"CREDENTIALS_DIRECTORY": str(made)}
+
+
+@contextmanager
+def in_memory(prefix: str) -> Iterator[Path]:
+    """Make a directory of this user's alone, for secrets: as root where no disk keeps what a kill leaves of them."""
+    volatile = _VOLATILE if os.getuid() == 0 and _VOLATILE.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=volatile) as made:
+        yield Path(made)
 
 
 def _make_directories(settings: Settings, draft: Draft, account: Account) -> None:

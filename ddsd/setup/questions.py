@@ -20,6 +20,8 @@ EMPTY: Final = "-"
 """What empties a value that would otherwise be kept."""
 
 LENT: Final = "--store-admin-key"
+ADDRESS: Final = "instance.public_url"
+PORT: Final = "listen.port"
 
 Condition = Callable[[Draft], bool]
 
@@ -61,7 +63,6 @@ class Step:
 
 _S3: Final = _is("store.kind", "s3")
 _SMTP: Final = _is("mail.kind", "smtp")
-_NOT_LENT: Final = _not(lambda draft: draft.lent is not None)
 _OWN_TLS: Final = _set("listen.tls_certificate_file")
 
 STEPS: Final = (
@@ -70,9 +71,7 @@ STEPS: Final = (
         (
             Question("instance.facility", "What mails and pages call this service"),
             Question("instance.contact", "Whom users ask for help (mail address)"),
-            Question(
-                "instance.public_url", "Where users reach it, https://… without a slash at the end"
-            ),
+            Question(ADDRESS, "Where users reach it, https://… without a slash at the end"),
         ),
         tries.address,
     ),
@@ -85,7 +84,7 @@ STEPS: Final = (
             Question("listen.tls_key_file", "Its private key's file", _OWN_TLS),
             Question("listen.trusted_proxies", "Addresses of the reverse proxy", _not(_OWN_TLS)),
             Question("listen.address", "Address to listen on"),
-            Question("listen.port", "Port to listen on"),
+            Question(PORT, "Port to listen on"),
         ),
         tries.way_in,
     ),
@@ -113,8 +112,12 @@ STEPS: Final = (
             Question("store.endpoint", "Where this machine reaches the store", _S3),
             Question(LENT, "An administrator's key there, to make accounts with; empty: none", _S3),
             Question(ACCOUNT, "Access key of the service's own account", _S3),
-            Question(ACCOUNT_KEY_FILE, "Its secret", _both(_S3, _NOT_LENT), secret=True),
-            Question("store.port", "Port of the embedded store on loopback", _not(_S3)),
+            Question(ACCOUNT_KEY_FILE, "Its secret", _S3, secret=True),
+            Question(
+                "store.port",
+                "Port of the embedded store on loopback, for the proxy; 0: any",
+                _not(_S3),
+            ),
             Question(
                 "store.public_endpoint", "Where users' machines reach the store; empty: the same"
             ),
@@ -161,6 +164,8 @@ def go_through(draft: Draft, *, interactive: bool) -> None:
             for problem in found:
                 typer.secho(f"  ✗ {problem}", fg="red")
             _ask(draft, step.questions)
+        if ADDRESS not in given:
+            _let_address_follow_port(draft)
     if problems:
         raise ConfigurationError("\n".join(dict.fromkeys(problems)))
 
@@ -175,7 +180,11 @@ def judged(draft: Draft, step: Step) -> list[str]:
         if problems := [line for line in told if _section(line) in own]:
             return problems
         settings = _without(draft, {_section(line) for line in told}).trying()
-    return asyncio.run(step.tried(settings))
+    found = asyncio.run(step.tried(settings))
+    if draft.lent and any(one.key == LENT for one in step.questions):
+        lent = f" (Asked with the key that is lent, {draft.lent.access_key}.)"
+        return [problem + lent * problem.startswith("store.endpoint: ") for problem in found]
+    return found
 
 
 def _section(line: str) -> str:
@@ -189,9 +198,23 @@ def _without(draft: Draft, sections: set[str]) -> Draft:
 
 
 def _ask(draft: Draft, questions: Sequence[Question]) -> None:
+    """Ask, and drop what other answers have made pointless: it would be refused, and never be asked for again."""
+    before = draft.unanswered()
     for one in questions:
         if one.when(draft):
             _ask_one(draft, one)
+    for one in questions:
+        if not one.when(draft):
+            draft.forget(one.key)
+            if one.key != LENT and one.when(before):
+                draft.empty(one.key)
+
+
+def _let_address_follow_port(draft: Draft) -> None:
+    """Move the port of an address that is this machine's own with the port that is listened on."""
+    port = draft.before().listen.port
+    if draft.text(ADDRESS) == f"http://127.0.0.1:{port}" and draft.text(PORT) != str(port):
+        draft.texts[ADDRESS] = f"http://127.0.0.1:{draft.text(PORT)}"
 
 
 def _ask_one(draft: Draft, question: Question) -> None:
@@ -199,6 +222,8 @@ def _ask_one(draft: Draft, question: Question) -> None:
         _ask_secret(draft, question)
         return
     if question.key == LENT:
+        if draft.lent:
+            draft.forget(ACCOUNT_KEY_FILE)
         if lent := asked_to_lend(question.words):
             draft.lend(lent)
         return
@@ -210,6 +235,8 @@ def _ask_one(draft: Draft, question: Question) -> None:
 
 
 def _ask_secret(draft: Draft, question: Question) -> None:
+    if question.key == ACCOUNT_KEY_FILE and draft.lent:
+        return  # made up, for the account that is made
     there = draft.has_secret(question.key)
     if typed := _typed_unseen(question.words, "; empty: as before" if there else ""):
         draft.secrets[question.key] = typed

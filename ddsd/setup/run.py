@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -94,9 +93,9 @@ def setup_command(
             "there is nobody to ask: say --non-interactive, and give the answers with --set", 2
         )
     wishes = Wishes(unit, unit_name, unit_contact, admin, admin_name, admin_email)
-    with tempfile.TemporaryDirectory(prefix="ddsd-setup-") as scratch:
+    with files.in_memory("ddsd-setup-") as scratch:
         store = credstore or (_CREDSTORE if service.has_systemd() else None)
-        draft = Draft(config.absolute(), Path(scratch), store, _parsed(values or []))
+        draft = Draft(config.absolute(), scratch, store, _parsed(values or []))
         try:
             account = Account.of(user or ("ddsd" if os.getuid() == 0 else ""))
             draft.before()

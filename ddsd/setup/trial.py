@@ -13,7 +13,6 @@ import secrets
 import shutil
 import signal
 import socket
-import ssl
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -25,8 +24,9 @@ from rich.console import Console
 from sqlalchemy import select
 
 from ddsctl.delivery import DeliveryError
-from ddsd import bootstrap, daemon
+from ddsd import bootstrap, daemon, log
 from ddsd.access import Role, System
+from ddsd.clock import SystemClock
 from ddsd.db import revision
 from ddsd.demo import seed
 from ddsd.demo.delivery import Credentials, DeliveryFacts, DemoFailed, deliver
@@ -38,7 +38,9 @@ from ddsd.listeners import DaemonFailed
 from ddsd.mail import outbox
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
-from ddsd.settings import LogLevel, Settings, StoreKind
+from ddsd.settings import LogLevel, Settings, StoreKind, read_secrets
+from ddsd.storage.stores import StoreAccount, StoreAddress
+from ddsd.storage.trust import trusting
 from ddsd.units.tables import Unit
 from ddsd.users import passwords
 from ddsd.work import Services, reading, transaction
@@ -65,8 +67,10 @@ def run(settings: Settings) -> DeliveryFacts:
         ConfigurationError: a secret cannot be read.
     """
     scratch = Path(tempfile.mkdtemp(prefix="setup-", dir=settings.instance.state_dir))
+    own = _own(settings, scratch)
+    log.configure(own.log.level, own.log.format)
     try:
-        return asyncio.run(_run(_own(settings, scratch), scratch))
+        return asyncio.run(_run(own, scratch))
     except (
         DemoFailed,
         DeliveryError,
@@ -101,6 +105,7 @@ def _own(settings: Settings, scratch: Path) -> Settings:
 
 
 async def _run(settings: Settings, scratch: Path) -> DeliveryFacts:
+    await _reach_as_users_do(settings)
     services = bootstrap.build(settings)
     await revision.upgrade(services.database)
     password = SecretText(secrets.token_urlsafe(24))
@@ -118,10 +123,35 @@ async def _run(settings: Settings, scratch: Path) -> DeliveryFacts:
                 source=source,
                 destination=scratch / "received",
                 report=Story(Console(file=io.StringIO())),
-                trust=ssl.create_default_context(),
+                trust=trusting(settings.store.ca_file),
             )
         finally:
             await _leave_nothing(services)
+
+
+async def _reach_as_users_do(settings: Settings) -> None:
+    """Ask the store something at the address that users' machines are given.
+
+    Raises:
+        TrialFailed: it is not there, or what is there changes what was signed.
+    """
+    section = settings.store
+    if section.kind is StoreKind.EMBEDDED or not section.public_endpoint:
+        return
+    address = StoreAddress(section.public_endpoint, section.public_endpoint, section.region, "")
+    secret = read_secrets(settings).store_secret_key or SecretText("")
+    account = StoreAccount(address, section.access_key, secret)
+    store = bootstrap.opened(SystemClock(), account, ca_file=section.ca_file)
+    await store.start()
+    try:
+        await store.probe()
+    except DdsError as wrong:
+        told = wrong.message.replace("store.endpoint", "store.public_endpoint")
+        raise TrialFailed(
+            f"the address that users' machines are given (store.public_endpoint) does not work from here: {told}"
+        ) from wrong
+    finally:
+        await store.stop()
 
 
 async def _make_people(services: Services, password: SecretText) -> None:

@@ -79,8 +79,7 @@ async def store(settings: Settings) -> list[str]:
             finally:
                 await services.store.stop()
     except DdsError as wrong:
-        keys = "store.endpoint, store.access_key and store.secret_key_file"
-        problems.append(f"store.endpoint: {wrong.message} See {keys}.")
+        problems.append(f"store.endpoint: {wrong.message}")
     return problems
 
 

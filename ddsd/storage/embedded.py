@@ -512,7 +512,8 @@ def _bound(address: str, port: int) -> socket.socket:
         with suppress(UnboundLocalError):
             listening.close()
         raise ConfigurationError(
-            f"The embedded store cannot listen on {address}, port {port}: {error}"
+            f"store.port: the embedded store cannot listen on {address} port {port}: {error.strerror};"
+            " stop what uses it, or change store.port and store.address"
         ) from error
     return listening
 

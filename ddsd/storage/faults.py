@@ -5,6 +5,7 @@ The settings are those of the configured store; a unit's own account is changed 
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import Final
 
@@ -30,7 +31,8 @@ _KEY: Final = (
 _REGION: Final = "Set store.region to the region that the store names."
 _REMEDIES: Final = {
     "InvalidAccessKeyId": _KEY,
-    "SignatureDoesNotMatch": _KEY,
+    "SignatureDoesNotMatch": f"{_KEY} If the key is right, a proxy before the store changes the request: let it pass "
+    "on the Host header as it came.",
     "AuthorizationHeaderMalformed": _REGION,
     "InvalidRegion": _REGION,
     "RequestTimeTooSkewed": "Let NTP set the clocks of this machine and of the store's.",
@@ -38,6 +40,7 @@ _REMEDIES: Final = {
     "AccessDenied": "Either the key is wrong (store.access_key and its secret; ddsctl store show tells), or it may not "
     "do this: ddsctl store policy UNIT prints what a unit's key needs.",
 }
+_CONNECTION: Final = re.compile(r"^HTTPS?Connection\([^)]*\): ")
 _NO_STORE: Final = (
     "This does not look like an object store (store.endpoint): give the address of its S3 API, not of its console "
     "or of a web server."
@@ -91,7 +94,7 @@ def silence(endpoint: str, error: Exception) -> StoreUnavailable:
             why = f"the connection was cut ({reason})"
             remedy = "If it speaks TLS, begin store.endpoint with https://; otherwise see the store's own log."
         case _:
-            why = f"{reason}"
+            why = _in_words(reason)
             remedy = "See that it runs, and that store.endpoint is its address and no firewall is between."
     return StoreUnavailable(f"The object store at {endpoint} does not answer: {why}. {remedy}")
 
@@ -114,6 +117,13 @@ def _root(error: BaseException) -> BaseException:
         if inner is None or inner is error:
             return error
         error = inner
+
+
+def _in_words(reason: BaseException) -> str:
+    """Return what happened, without the objects it happened to."""
+    last = reason.args[-1] if reason.args else ""
+    text = last if isinstance(last, str) and last else str(reason)
+    return _CONNECTION.sub("", text).rstrip(".")
 
 
 def _said(error: S3Error) -> str:

@@ -34,6 +34,16 @@ _UPLOADS = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadPa
 _DOWNLOADS = ("s3:GetObject",)
 _MARGIN = timedelta(seconds=5)
 """Added to what MinIO is told, whose shortest expiry counts from its own clock."""
+_FORBIDDEN = 403
+_PROXY = (
+    "If this is a MinIO, a proxy before it refuses its administration: let it pass /minio/admin/ from this machine, or "
+    "set store.endpoint to MinIO's own address. If it is none: "
+)
+_NO_MINIO = (
+    "This object store has no MinIO administration API, so keys bound to one bucket cannot be made. If it has an IAM "
+    "service, set store.iam_endpoint. Else use MinIO, or set store.allow_wide_upload_keys = true (uploaders then "
+    "receive the configured key) and store.read_only_access_key for downloads."
+)
 _NO_SUCH_KEY = frozenset({"XMinioInvalidIAMCredentials", "XMinioAdminServiceAccountNotFound"})
 
 
@@ -220,11 +230,7 @@ def _translated(error: MinioAdminException) -> DdsError:
         message = str(answer.get("Message", ""))
     except (ValueError, KeyError, TypeError):
         return StoreRefused(
-            "This object store has no MinIO administration API, so keys bound to one bucket cannot "
-            "be made. If it has an IAM service, set store.iam_endpoint. Else use MinIO, or set "
-            "store.allow_wide_upload_keys = true (uploaders then receive the configured key) and "
-            "store.read_only_access_key for downloads. "
-            f"(HTTP {status})"
+            f"{_PROXY if int(status) == _FORBIDDEN else ''}{_NO_MINIO} (HTTP {status})"
         )
     if code in _NO_SUCH_KEY:
         return _UnknownKey(f"The object store knows no such key: {message}")

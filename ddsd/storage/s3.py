@@ -39,6 +39,7 @@ from ddsd.storage.port import (
     StoredObject,
 )
 from ddsd.storage.sigv4 import LinkSigner, host_of
+from ddsd.storage.trust import trusting
 
 _T = TypeVar("_T")
 
@@ -53,7 +54,7 @@ _BUSY = (502, 503, 504)
 class Account:
     """How to reach a store: ``endpoint`` is scheme, host and port.
 
-    ``ca_file`` is a private CA in PEM; without it the system's own CAs are trusted.
+    ``ca_file`` is a private CA in PEM, trusted beside the system's own.
     """
 
     endpoint: str
@@ -79,8 +80,7 @@ class Account:
                 respect_retry_after_header=False,
             ),
             maxsize=16,
-            cert_reqs="CERT_REQUIRED",
-            ca_certs=str(self.ca_file) if self.ca_file else None,
+            ssl_context=trusting(self.ca_file) if self.secure else None,
         )
 
     def client(self, http: urllib3.PoolManager) -> Minio:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance import debian, guide
+from tests.appliance import containers, debian, guide
+from tests.appliance.containers import Podman
 from tests.appliance.customers import URL
 from tests.appliance.debian import Machine
 from tests.parts import absent
@@ -64,6 +65,35 @@ def served(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mach
         machine.script(guide.script("The Debian package"))
         machine.script(guide.script("The first start"))
         yield machine
+
+
+@pytest.fixture(scope="session")
+def storage(appliance: None) -> Iterator[Podman]:
+    """Podman with nothing but a Debian."""
+    if lacking := containers.why_not():
+        absent("podman", lacking)
+    with containers.of_its_own(debian.for_images()) as podman:
+        yield podman
+
+
+@pytest.fixture(scope="session")
+def image(storage: Podman) -> Podman:
+    """Podman with the image, made from what `.containerignore` lets in and from wheels."""
+    allowed = [
+        line[1:]
+        for line in CHECKOUT.joinpath(".containerignore").read_text().splitlines()
+        if line.startswith("!")
+    ]
+    for name in (*allowed, "config/quadlet", "Containerfile", ".containerignore"):
+        source, target = CHECKOUT / name, storage.workplace / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copyfile(source, target)
+    storage.script(guide.script("Without a network", guide.PODMAN))
+    storage.script(guide.script("Build the image", guide.PODMAN))
+    return storage
 
 
 @contextmanager

@@ -24,6 +24,7 @@ import psutil
 from tests.appliance.customers import Site
 
 NAME: Final = "ddsd"
+IMAGE: Final = "localhost/ddsd:latest"
 BASE: Final = "localhost/debian:bookworm-slim"
 """What the Containerfile calls `debian:bookworm-slim`: images of this machine are looked for first."""
 _PATIENCE_S: Final = 900

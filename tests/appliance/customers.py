@@ -1,8 +1,9 @@
 """People of a facility who use an installed daemon from its own machine: they get accounts and make a delivery.
 
 A program, so that it can be run on the network of a booted machine, where nobody else reaches the daemon:
-`python -m tests.appliance.customers SOCKET DIRECTORY URL [DDS]`. With the stock client's program `DDS` the delivery is
-made by that one. The last line says what was delivered. Letters are read by the operator: the daemon only keeps them.
+`python -m tests.appliance.customers SOCKET DIRECTORY URL [DDS [UNIT [CA]]]`. With the stock client's program `DDS` the
+delivery is made by that one, which trusts the `CA` in a file. The unit is made if it is not there. The last line says
+what was delivered. Letters are read by the operator: the daemon only keeps them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import filecmp
 import io
 import json
 import re
+import ssl
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -36,10 +38,12 @@ URL: Final = "http://127.0.0.1:5000"
 
 @dataclass(frozen=True)
 class Site:
-    """A daemon, as its operator and its people reach it."""
+    """A daemon, as its operator and its people reach it: with a ``ca_file`` also where its letters say it is."""
 
     socket: Path
     url: str = URL
+    unit: str = "test-unit"
+    ca_file: Path | None = None
 
     def ctl(self, *arguments: str) -> Any:
         """Run ``ddsctl ARGUMENTS --json`` as the operator; return what it printed."""
@@ -51,12 +55,13 @@ class Site:
         return json.loads(done.stdout)
 
     def invite_people(self) -> None:
-        """Make a unit with three admins, and a researcher, unless they are there."""
+        """Make a unit with three admins, and a researcher, as far as they are not there."""
         if any(one["username"] == READER for one in self.ctl("user", "ls")):
             return
-        self.ctl("unit", "create", "test-unit", "--name", "Test", "--contact", "unit@example.org")
+        if not any(one["public_id"] == self.unit for one in self.ctl("unit", "ls")):
+            self.ctl("unit", "create", self.unit, "--name", "Test", "--contact", "unit@example.org")
         for name in ADMINS:
-            self._add_person(name, "unit-admin", "--unit", "test-unit")
+            self._add_person(name, "unit-admin", "--unit", self.unit)
         self._add_person(READER, "researcher")
 
     def _add_person(self, username: str, role: str, *more: str) -> None:
@@ -65,8 +70,9 @@ class Site:
             "--role", role, *more,
         )  # fmt: skip
         link, _, code = str(made["link"]).partition("#")
-        page = self.url + httpx.URL(link).path
-        with httpx.Client(trust_env=False, timeout=30) as browser:
+        page = link if self.ca_file else self.url + httpx.URL(link).path
+        trust = ssl.create_default_context(cafile=self.ca_file)
+        with httpx.Client(trust_env=False, timeout=30, verify=trust) as browser:
             form = Page(browser.get(page).text)
             fields = form.fields | {"code": code, "password": PASSWORD, "again": PASSWORD}
             answer = browser.post(page, data=fields)
@@ -105,7 +111,9 @@ async def make_delivery(site: Site, source: Path, destination: Path) -> str:
 
 def make_stock_delivery(site: Site, program: Path, source: Path, homes: Path) -> str:
     """Deliver the files by the stock client; return the project."""
-    sender, recipient = (StockClient(program, homes / name) for name in (ADMINS[0], READER))
+    sender, recipient = (
+        StockClient(program, homes / name, ca_file=site.ca_file) for name in (ADMINS[0], READER)
+    )
     for client, name in ((sender, ADMINS[0]), (recipient, READER)):
         _succeeds(client.login(name, PASSWORD, lambda name=name: site.code_of(name)))  # type: ignore[misc]
     created = _succeeds(
@@ -114,7 +122,7 @@ def make_stock_delivery(site: Site, program: Path, source: Path, homes: Path) ->
             "--principal-investigator", address(READER), "--researcher", address(READER),
         )
     )  # fmt: skip
-    (project,) = set(re.findall(r"test-unit\d{5}", created))
+    (project,) = set(re.findall(rf"{site.unit}\d{{5}}", created))
     sender.work.joinpath("in").symlink_to(source)
     _succeeds(sender.run("data", "put", "-p", project, "-s", "in/.", "--silent"))
     _succeeds(sender.run("project", "status", "release", "-p", project))
@@ -135,13 +143,21 @@ def _credentials(username: str) -> Credentials:
     return Credentials(username, address(username), SecretText(PASSWORD))
 
 
-def main(socket: str, directory: str, url: str, *stock_client: str) -> None:
+def main(
+    socket: str,
+    directory: str,
+    url: str,
+    stock_client: str = "",
+    unit: str = "test-unit",
+    ca_file: str = "",
+) -> None:
     """Have people made and a delivery between them."""
-    site, place = Site(Path(socket), url), Path(directory)
+    trusted = Path(ca_file) if ca_file else None
+    site, place = Site(Path(socket), url, unit, trusted), Path(directory)
     site.invite_people()
     files = dataset.generate(place / "source", reads_per_file=50)
     if stock_client:
-        project = make_stock_delivery(site, Path(stock_client[0]), place / "source", place)
+        project = make_stock_delivery(site, Path(stock_client), place / "source", place)
     else:
         project = asyncio.run(make_delivery(site, place / "source", place / "received"))
     sys.stdout.write(f"delivered {project}: {len(files)} files\n")

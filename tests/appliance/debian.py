@@ -12,17 +12,23 @@ import re
 import shutil
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from tests.parts.ports import exclusive
 
 SUITE: Final = "bookworm"
+NEWER: Final = "trixie"
 PACKAGES: Final = ("systemd", "systemd-sysv", "dbus", "python3")
 FOR_IMAGES: Final = ("ca-certificates", "python3-venv", "tzdata")
+FOR_CONTAINERS: Final = ("aardvark-dns", "crun", "netavark", "nftables", "openssl", "podman")
 _ALL: Final = ("--target", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
 _ENVIRONMENT: Final = (
     "env", "-i", "--chdir=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "LC_ALL=C.UTF-8",
@@ -40,9 +46,9 @@ def why_not() -> str:
     return f"not on PATH: {', '.join(missing)}" if missing else ""
 
 
-def base() -> Path:
+def base(suite: str = SUITE) -> Path:
     """Return a Debian with the packages of all machines, and nothing of ours."""
-    return _kept("debian", PACKAGES, _bootstrap)
+    return _kept("debian", PACKAGES, partial(_bootstrap, suite), suite)
 
 
 def with_postgresql() -> Path:
@@ -50,16 +56,31 @@ def with_postgresql() -> Path:
     return _kept("postgresql", ("postgresql",), lambda root: _add(root, "postgresql"))
 
 
+def with_nginx() -> Path:
+    """Return a Debian with the web server that stands before ddsd and its store, and with clocks that can be wrong."""
+    packages = ("nginx", "libfaketime")
+    return _kept("nginx", packages, lambda root: _add(root, *packages))
+
+
 def for_images() -> Path:
     """Return a Debian to build images on, with all they are built with."""
     return _kept("image", FOR_IMAGES, lambda root: _add(root, *FOR_IMAGES))
 
 
-def _kept(name: str, packages: Sequence[str], make: Callable[[Path], None]) -> Path:
+def for_containers() -> Path:
+    """Return the newer Debian with podman, which makes units of quadlets there."""
+    return _kept(
+        "podman", FOR_CONTAINERS, lambda root: _add(root, *FOR_CONTAINERS, suite=NEWER), NEWER
+    )
+
+
+def _kept(
+    name: str, packages: Sequence[str], make: Callable[[Path], None], suite: str = SUITE
+) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddsd"
     cache.mkdir(parents=True, exist_ok=True)
-    content = hashlib.sha256(" ".join((SUITE, *PACKAGES, *packages)).encode()).hexdigest()[:8]
-    root = cache / f"{name}-{SUITE}-{content}"
+    content = hashlib.sha256(" ".join((suite, *PACKAGES, *packages)).encode()).hexdigest()[:8]
+    root = cache / f"{name}-{suite}-{content}"
     with exclusive(cache / f"{root.name}.lock"):
         if not root.is_dir():
             partial = cache / f"{root.name}.partial"
@@ -69,15 +90,15 @@ def _kept(name: str, packages: Sequence[str], make: Callable[[Path], None]) -> P
     return root
 
 
-def _bootstrap(root: Path) -> None:
+def _bootstrap(suite: str, root: Path) -> None:
     include = f"--include={','.join(PACKAGES)}"
-    _succeed(["debootstrap", "--variant=minbase", include, SUITE, str(root)])
+    _succeed(["debootstrap", "--variant=minbase", include, suite, str(root)])
     for archive in root.glob("var/cache/apt/archives/*.deb"):
         archive.unlink()
 
 
-def _add(root: Path, *packages: str) -> None:
-    _succeed(["cp", "--archive", "--reflink=auto", str(base()), str(root)])
+def _add(root: Path, *packages: str, suite: str = SUITE) -> None:
+    _succeed(["cp", "--archive", "--reflink=auto", str(base(suite)), str(root)])
     (root / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
     (root / "usr/sbin/policy-rc.d").chmod(0o755)
     shutil.copyfile("/etc/resolv.conf", root / "etc/resolv.conf")
@@ -132,7 +153,7 @@ def enter(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Machine:
     """A booted machine: its root as seen from outside before it was booted, its systemd's process ID out here."""
 
@@ -180,6 +201,17 @@ class Machine:
         """Return the command that runs a program of this machine on the network of that one."""
         return [*self._inside(("--target", "--net")), *words]
 
+    def reboot(self) -> None:
+        """Reboot it; return when it is up."""
+        container, before = psutil.Process(self.leader).ppid(), self.leader
+        self.try_to("systemctl", "reboot")
+        deadline = time.monotonic() + _PATIENCE_S
+        while psutil.pid_exists(before):
+            assert time.monotonic() < deadline, "it does not go down"
+            time.sleep(0.05)
+        self.leader = _leader(container, self.root.parent / "console")
+        self.try_to("systemctl", "is-system-running", "--wait")
+
     def until(self, unit: str, name: str, wanted: str) -> None:
         """Return when a unit's property has become what is wanted; a regular expression."""
         deadline = time.monotonic() + _PATIENCE_S
@@ -194,36 +226,73 @@ class Machine:
 
 
 @contextmanager
-def booted(root: Path, *binds: Path) -> Iterator[Machine]:
-    """Boot a root, with directories of this machine to read from at the same paths; power it off at the end."""
-    bind = [f"--bind-ro={one}" for one in binds]
+def booted(
+    root: Path, *binds: Path, options: Sequence[str] = (), unified: bool = False
+) -> Iterator[Machine]:
+    """Boot a root, with directories of this machine to read from at the same paths; power it off at the end.
+
+    ``options``: more of systemd-nspawn. ``unified``: version 2 of control groups, also where this machine has both.
+    """
     log = root.parent / "console"
-    with log.open("wb") as console:
+    with _control_groups() as apart, log.open("wb") as console:
         container = subprocess.Popen(
             [
-                "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network",
-                "--resolv-conf=off", "--timezone=off", "--link-journal=no", *bind, "-D", root, "--boot",
+                *apart, "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network",
+                "--resolv-conf=off", "--timezone=off", "--link-journal=no",
+                *(f"--bind-ro={one}" for one in binds), *options, "-D", root, "--boot",
             ],
             stdin=subprocess.DEVNULL, stdout=console, stderr=console,
+            env={**os.environ, **({"UNIFIED_CGROUP_HIERARCHY": "1"} if unified else {})},
         )  # fmt: skip
+        try:
+            machine = Machine(root, _leader(container.pid, log))
+            machine.try_to("systemctl", "is-system-running", "--wait")
+            yield machine
+            machine.try_to("systemctl", "poweroff")
+            container.wait(_PATIENCE_S)
+        finally:
+            if container.poll() is None:
+                container.kill()
+                container.wait()
+
+
+@contextmanager
+def _control_groups() -> Iterator[list[str]]:
+    """Yield what goes before a command that is to run in control groups of its own.
+
+    Machines that share them take each other's services for their own: stopping one would wait for the other.
+    """
+    name = f"ddsd-machine-{uuid.uuid4().hex[:8]}"
+    groups = [hierarchy / name for hierarchy in _hierarchies()]
     try:
-        machine = Machine(root, _leader(container, log))
-        machine.try_to("systemctl", "is-system-running", "--wait")
-        yield machine
-        machine.try_to("systemctl", "poweroff")
-        container.wait(_PATIENCE_S)
+        for group in groups:
+            group.mkdir()
+        join = "".join(f"echo $$ >{group}/cgroup.procs; " for group in groups)
+        yield ["sh", "-ec", f'{join}exec "$@"', "sh"]
     finally:
-        if container.poll() is None:
-            container.kill()
-            container.wait()
+        for group in groups:
+            for directory, _, _ in os.walk(group, topdown=False):
+                with suppress(OSError):  # what was killed may take a moment
+                    Path(directory).rmdir()
 
 
-def _leader(container: subprocess.Popen[bytes], log: Path) -> int:
+def _hierarchies() -> list[Path]:
+    """Return where the control groups are that systemd uses."""
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    return [
+        Path(place)
+        for _, place, kind, options, *_ in mounts
+        if kind == "cgroup2" or (kind == "cgroup" and "name=systemd" in options)
+    ]
+
+
+def _leader(container: int, log: Path) -> int:
     """Return the process that is number 1 in there, as soon as its systemd answers."""
-    children = Path(f"/proc/{container.pid}/task/{container.pid}/children")
+    children = Path(f"/proc/{container}/task/{container}/children")
     deadline = time.monotonic() + _PATIENCE_S
     while True:
-        assert container.poll() is None, log.read_text(errors="replace")
+        status = psutil.Process(container).status()
+        assert status != psutil.STATUS_ZOMBIE, log.read_text(errors="replace")
         assert time.monotonic() < deadline, log.read_text(errors="replace")
         for child in map(int, children.read_text().split()):
             if Path(f"/proc/{child}/root/run/systemd/private").exists():

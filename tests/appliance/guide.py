@@ -7,6 +7,7 @@ from typing import Final
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 INSTALL: Final = "install.md"
+PODMAN: Final = "podman.md"
 
 
 def commands(heading: str, page: str = INSTALL) -> list[str]:
@@ -26,6 +27,12 @@ def everything(page: str = INSTALL) -> dict[str, list[str]]:
         elif not block and line.startswith("#"):
             heading = line.lstrip("#").strip()
     return typed
+
+
+def text(heading: str, page: str = INSTALL) -> str:
+    """Return the one block of text below a heading, such as lines for a file."""
+    below = DOCS.joinpath(page).read_text(encoding="utf-8").partition(f"# {heading}\n")[2]
+    return below.partition("```text\n")[2].partition("```")[0]
 
 
 def script(heading: str, page: str = INSTALL) -> str:

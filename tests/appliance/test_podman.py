@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import stat
 import sys
 import time
@@ -22,17 +21,16 @@ import pytest
 
 from ddsd.demo import dataset
 from ddsd.settings import load
-from tests.appliance import containers, debian, guide, quadlets
+from tests.appliance import guide, quadlets
 from tests.appliance.conftest import CHECKOUT
-from tests.appliance.containers import NAME, ContainerSite, Podman
+from tests.appliance.containers import IMAGE, NAME, ContainerSite, Podman
 from tests.appliance.customers import READER, URL, make_stock_delivery
-from tests.parts import absent, ports
+from tests.parts import ports
 from tests.parts.stock_client import StockClient
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stock-client")]
 
-PAGE: Final = "podman.md"
-IMAGE: Final = "localhost/ddsd:latest"
+PAGE: Final = guide.PODMAN
 STORE_PORT: Final = 9000
 GATEWAY: Final = "10.89.27.1"
 """Who comes by a published port is this to the daemon, until a proxy that is believed says more."""
@@ -42,35 +40,6 @@ EXECUTABLE: Final = {
 }  # fmt: skip
 PLACES_OF_THE_DAEMON: Final = {"run/ddsd", "var/lib/ddsd"}
 READY: Final = re.compile(r"daemon\.ready")
-
-
-@pytest.fixture(scope="module")
-def storage(appliance: None) -> Iterator[Podman]:
-    """Podman with nothing but a Debian."""
-    if lacking := containers.why_not():
-        absent("podman", lacking)
-    with containers.of_its_own(debian.for_images()) as podman:
-        yield podman
-
-
-@pytest.fixture(scope="module")
-def image(storage: Podman) -> Podman:
-    """Podman with the image, made from what `.containerignore` lets in and from wheels."""
-    allowed = [
-        line[1:]
-        for line in CHECKOUT.joinpath(".containerignore").read_text().splitlines()
-        if line.startswith("!")
-    ]
-    for name in (*allowed, "config/quadlet", "Containerfile", ".containerignore"):
-        source, target = CHECKOUT / name, storage.workplace / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        elif source.exists():
-            shutil.copyfile(source, target)
-    storage.script(guide.script("Without a network", PAGE))
-    storage.script(guide.script("Build the image", PAGE))
-    return storage
 
 
 @pytest.fixture
@@ -92,8 +61,8 @@ def published(stock_port: int) -> None:
 @pytest.fixture
 def prepared(podman: Podman) -> Podman:
     """Key, network, volume and configuration, as the page says."""
-    podman.script(guide.script("The key, the network, the volume", PAGE))
-    podman.script(guide.script("Configure", PAGE))
+    for heading in ("The key", "The network and the volume", "Configure"):
+        podman.script(guide.script(heading, PAGE))
     return podman
 
 
@@ -151,7 +120,9 @@ def test_the_image_holds_what_runs_and_nothing_to_build_with_or_to_type_into(ima
             first = file.readline(200)
         if re.match(rb"#!.*\b(ba|da|z|k|c)?sh\b", first):
             scripts.append(name)
-        if re.search(r"\.(whl|deb|a|h|c|pyx|sh)$|/(pip|setuptools|ensurepip)/|^var/cache", name):
+        if re.search(
+            r"\.(whl|deb|a|h|c|pyx|sh)$|/(pip|setuptools|ensurepip|tests?)/|^var/cache", name
+        ):
             refuse.append(name)
     assert executable == EXECUTABLE
     assert scripts == []

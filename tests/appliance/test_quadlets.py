@@ -46,13 +46,15 @@ def test_the_daemon_and_its_migration_are_hardened_alike(places: Sequence[Path])
         ]
 
 
-def test_the_daemon_starts_after_its_database_answers() -> None:
+def test_the_daemon_starts_after_its_database_answers_and_is_not_stopped_with_it() -> None:
     units, _ = quadlets.generated(quadlets.WITH_PARTS)
     for service in ("ddsd", "ddsd-migrate"):
-        assert "Requires=ddsd-postgresql.service" in units[service]
-        assert "After=ddsd-postgresql.service" in units[service]
+        assert re.search(r"^After=ddsd-postgresql\.service", units[service], re.MULTILINE)
     assert "--sdnotify=healthy" in units["ddsd-postgresql"]
-    assert "Requires=ddsd-minio.service" not in units["ddsd"]
+    assert not re.search(
+        r"^(Requires|BindsTo)=.*ddsd-(postgresql|minio)\.", units["ddsd"], re.MULTILINE
+    )
+    assert "Requires=ddsd-postgresql.service" in units["ddsd-migrate"]
 
 
 def test_systemd_hears_from_the_daemon_and_leaves_a_wrong_configuration_alone() -> None:
@@ -60,6 +62,9 @@ def test_systemd_hears_from_the_daemon_and_leaves_a_wrong_configuration_alone() 
     for line in ("Type=notify", "RestartPreventExitStatus=78", "Restart=on-failure"):
         assert line in units["ddsd"].splitlines()
     assert "--sdnotify=container" in units["ddsd"]
+    watchdog = re.search(r"^WatchdogSec=(\d+)s$", units["ddsd"], re.MULTILINE)
+    assert watchdog is not None
+    assert f"--env WATCHDOG_USEC={watchdog[1]}000000 " in units["ddsd"]
     assert '--health-cmd "[\\"ddsctl\\", \\"status\\", \\"--json\\"]"' in units["ddsd"]
 
 

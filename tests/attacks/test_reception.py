@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from ddsd.daemon import PlaneServer
-from ddsd.log import Receive, Scope, Send
+from ddsd.log import AsgiApp, Receive, Scope, Send
 from ddsd.reception import MOST_HEAD_BYTES, Reception
 from ddsd.settings import Listen
 
@@ -45,11 +45,22 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"%d bytes" % length})
 
 
+async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer without a look at the body."""
+    if scope["type"] == "lifespan":
+        await echo(scope, receive, send)
+        return
+    await send({"type": "http.response.start", "status": 405, "headers": []})
+    await send({"type": "http.response.body", "body": b"no"})
+
+
 @asynccontextmanager
-async def serving(protocol: type[Reception] = Reception) -> AsyncIterator[tuple[str, int]]:
+async def serving(
+    protocol: type[Reception] = Reception, app: AsgiApp = echo
+) -> AsyncIterator[tuple[str, int]]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = PlaneServer("public", echo, listener, Listen(), protocol)
+        server = PlaneServer("public", app, listener, Listen(), protocol)
         await server.open()
         yield listener.getsockname()
         await server.close()
@@ -120,6 +131,52 @@ async def test_a_head_without_an_end_is_cut_off(pieces: Callable[[], Iterator[by
     assert b"200" not in answer
     assert answer == b"cut off" or answer.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
     assert sent < 16 * MIB
+
+
+@pytest.mark.parametrize("app", [echo, refuse])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"-5\r\nhello\r\n",
+        b"0x5\r\nhello\r\n",
+        b"F" * 17 + b"\r\n",
+        b"5;\nxx\r\nhello\r\n",
+        b"5\r\nhello!",
+    ],
+)
+async def test_a_body_that_is_none_gets_one_answer_and_leaves_no_traceback(
+    app: AsgiApp, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+    async with serving(app=app) as address:
+        answer = await answer_to(address, iter([head + body]))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert [one for one in caplog.records if one.exc_info or one.levelname == "ERROR"] == []
+
+
+AMBIGUOUS = {
+    "both lengths": b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "another coding": b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "two codings": b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+    "space before the colon": b"Transfer-Encoding : chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    "folded line": b"Transfer-Encoding:\r\n chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    "two lengths": b"Content-Length: 5\r\nContent-Length: 0\r\n\r\nhello",
+    "a list of lengths": b"Content-Length: 5, 5\r\n\r\nhello",
+    "a signed length": b"Content-Length: +5\r\n\r\nhello",
+    "lines without a return": b"\nContent-Length: 5\n\nhello",
+}
+
+
+@pytest.mark.parametrize("form", AMBIGUOUS)
+async def test_a_request_that_two_programs_would_read_in_two_ways_is_refused_with_what_follows_it(
+    form: str,
+) -> None:
+    smuggled = b"GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
+    async with serving() as address:
+        answer = await answer_to(address, iter([POST + AMBIGUOUS[form] + smuggled]))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_a_database_that_is_none_is_named_in_the_drivers_words(place: Place, com
     said = refused.stderr.splitlines()[-1]
     assert said == (
         f"ddsd: the database sqlite:///{place.database} cannot be used: file is not a database."
-        " See instance.state_dir."
+        " The file is damaged or something else: keep a copy of it, and restore the database from a backup."
     )
     assert "sqlalche.me" not in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -140,7 +140,7 @@ def test_an_absent_database_of_postgresql_is_named(place: Place, postgres_url: s
     absent = urlsplit(postgres_url)._replace(path="/absent").geturl()
     refused = place.run("migrate", DDSD_DATABASE__URL=absent)
     assert refused.returncode == 1
-    assert "does not exist. See database.url and database.password_file." in refused.stderr
+    assert "does not exist. Make it on the server, createdb" in refused.stderr
     assert "sqlalche.me" not in refused.stderr
 
 

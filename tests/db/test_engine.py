@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import ConnectionPoolEntry
+from structlog.testing import capture_logs
 
 from ddsd.db.engine import Database
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
@@ -304,6 +305,28 @@ async def test_a_lock_that_another_process_holds_makes_a_writer_unavailable(
         await a_unit(session)
 
 
+async def test_writers_that_wait_behind_a_lock_of_others_are_told_so_and_do_not_pile_up(
+    sqlite_path: Path,
+) -> None:
+    database = Database(f"sqlite:///{sqlite_path}", busy_timeout_s=60, turn_s=0.05)
+
+    async def write() -> None:
+        async with database.writing() as session:
+            await a_unit(session)
+
+    async with another_process(HOLD_THE_WRITE_LOCK, str(sqlite_path)) as holder:
+        assert holder.stdout is not None
+        await holder.stdout.readline()
+        first = asyncio.create_task(write())
+        behind = await asyncio.gather(*(write() for _ in range(5)), return_exceptions=True)
+        assert [type(one) for one in behind] == [DatabaseUnavailable] * 5
+        assert not first.done()
+        holder.kill()
+        await first
+    await write()
+    await database.close()
+
+
 async def test_a_writer_waits_for_a_lock_that_is_let_go_in_time(sqlite_path: Path) -> None:
     patient = Database(f"sqlite:///{sqlite_path}", busy_timeout_s=30)
     async with another_process(HOLD_THE_WRITE_LOCK, str(sqlite_path)) as holder:
@@ -443,6 +466,57 @@ async def test_connections_that_postgresql_cuts_while_they_are_idle_are_not_noti
 
 def have_been_idle_for_long(_connection: object, record: ConnectionPoolEntry) -> None:
     record.info["idle_since"] = 0.0
+
+
+async def test_a_table_that_somebody_locks_in_postgresql_makes_it_unavailable_until_it_is_let_go(
+    postgres_url: str,
+) -> None:
+    database, other = Database(postgres_url, busy_timeout_s=0.05), Database(postgres_url)
+    async with other.writing() as somebody:
+        await somebody.execute(text("CREATE TABLE kept (id int)"))
+    async with other.writing() as somebody:
+        await somebody.execute(text("LOCK TABLE kept IN ACCESS EXCLUSIVE MODE"))
+        for transaction in (database.reading, database.writing):
+            with pytest.raises(DatabaseUnavailable):
+                async with transaction() as session:
+                    await session.execute(text("SELECT * FROM kept"))
+    async with database.writing() as session:
+        await session.execute(text("INSERT INTO kept VALUES (1)"))
+    await database.close()
+    await other.close()
+
+
+async def test_a_postgresql_that_takes_no_writes_is_unavailable_to_writers_alone(
+    postgres_url: str,
+) -> None:
+    database = Database(postgres_url)
+    name = postgres_url.partition("@/")[2].partition("?")[0]
+    async with database.writing() as session:
+        await session.execute(
+            text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+        )
+    await database.close()
+    standby = Database(postgres_url)
+    await standby.probe()
+    with pytest.raises(DatabaseUnavailable):
+        async with standby.writing() as session:
+            await session.execute(text("CREATE TABLE kept (id int)"))
+    await standby.close()
+
+
+async def test_that_the_database_is_away_is_logged_once_a_minute_however_often_it_is_asked(
+    sqlite_path: Path,
+) -> None:
+    database = Database(f"sqlite:///{sqlite_path}")
+    await database.probe()
+    shutil.rmtree(sqlite_path.parent)
+    with capture_logs() as lines:
+        for _ in range(20):
+            with pytest.raises(DatabaseUnavailable):
+                await database.probe()
+    await database.close()
+    assert [one["event"] for one in lines] == ["database.unavailable"]
+    assert str(sqlite_path) in lines[0]["why"]
 
 
 async def test_a_deadlock_in_postgresql_is_worth_another_try(postgres_url: str) -> None:

@@ -23,7 +23,7 @@ async def _say_and_wait(_services: Services, _subject: str) -> None:
 
 
 async def _serve(url: str, name: str) -> None:
-    services = make_services(Database(url), SettableClock(), Path())
+    services = make_services(Database(url), SettableClock(), Path.cwd())
     await JobRunner(services, {"archive": _say_and_wait}, daemon=name).start()
     await asyncio.sleep(3600)
 

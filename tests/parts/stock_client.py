@@ -88,11 +88,12 @@ class ClientHangsError(AssertionError):
 
 @dataclass(frozen=True)
 class StockClient:
-    """One person's client: a home with a token in it, and a working directory."""
+    """One person's client: a home with a token in it, and a working directory; ``ca_file``: whom it trusts."""
 
     binary: Path
     home: Path
     timeout_seconds: float = 120.0
+    ca_file: Path | None = None
 
     @property
     def work(self) -> Path:
@@ -190,7 +191,8 @@ class StockClient:
                 terminal.close()
 
     def _environment(self) -> dict[str, str]:
-        return {
+        trusted = {"REQUESTS_CA_BUNDLE": str(self.ca_file)} if self.ca_file else {}
+        return trusted | {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.home),
             "DDS_CLI_ENV": "development",

@@ -177,28 +177,13 @@ def test_a_lent_key_is_tried_in_place_of_the_account_that_is_not_there_yet(
 def test_at_a_terminal_a_lent_key_is_asked_for_until_it_is_taken(
     bare: Bare, minio: MinioServer
 ) -> None:
-    answered = {
-        "instance__facility": "Core",
-        "instance__contact": "help@example.org",
-        "instance__public_url": "http://127.0.0.1:5000",
-        "listen__tls_certificate_file": "",
-        "listen__trusted_proxies": "",
-        "listen__address": "127.0.0.1",
-        "listen__admin_group": "",
-        "database__url": "",
-        "store__kind": "s3",
-        "store__endpoint": minio.endpoint,
-        "store__public_endpoint": "",
-        "mail__kind": "outbox",
-    }
-    child = pexpect.spawn(
-        sys.executable,
-        bare.words("--dry-run", **answered)[1:],
-        cwd=str(REPOSITORY),
-        env=environment() | {"TERM": "dumb"},
-        timeout=PATIENCE_S,
-        encoding="utf-8",
-        dimensions=(50, 250),
+    child = at_a_terminal(
+        bare,
+        "--dry-run",
+        listen__tls_certificate_file="",
+        listen__trusted_proxies="",
+        store__kind="s3",
+        store__endpoint=minio.endpoint,
     )
     child.expect_exact("to make accounts with; empty: none (not kept): ")
     child.sendline(minio.access_key)
@@ -397,6 +382,122 @@ def test_a_dry_run_tells_and_makes_nothing(bare: Bare) -> None:
     assert told.code == 0, told.err
     assert f"listen.port = {bare.port}" in told.out
     assert "A new instance key is made." in told.out
+    assert not bare.directory.exists()
+
+
+ANSWERED = {
+    "instance__facility": "Core",
+    "instance__contact": "help@example.org",
+    "instance__public_url": "http://127.0.0.1:5000",
+    "listen__address": "127.0.0.1",
+    "listen__admin_group": "",
+    "database__url": "",
+    "store__public_endpoint": "",
+    "mail__kind": "outbox",
+}
+
+
+def at_a_terminal(bare: Bare, *more: str, **answers: object) -> pexpect.spawn[str]:
+    return pexpect.spawn(
+        sys.executable,
+        bare.words(*more, **ANSWERED | answers)[1:],
+        cwd=str(REPOSITORY),
+        env=environment() | {"TERM": "dumb"},
+        timeout=PATIENCE_S,
+        encoding="utf-8",
+        dimensions=(50, 250),
+    )
+
+
+def converse(child: pexpect.spawn[str], *turns: tuple[str, str]) -> None:
+    for words, line in turns:
+        child.expect_exact(words)
+        child.expect_exact("]: ")
+        child.sendline(line)
+
+
+def test_answers_that_others_make_pointless_are_dropped(bare: Bare) -> None:
+    child = at_a_terminal(bare, "--dry-run")
+    converse(
+        child,
+        ("Certificate file", "/etc/no-such.pem"),
+        ("Its private key's file", "/etc/no-such.key"),
+        ("Certificate file", "-"),
+        ("Addresses of the reverse proxy", "127.0.0.1"),
+        ("Address to listen on", ""),
+        ("Port to listen on", ""),
+        ("embedded, or s3", "s3"),
+        ("Where this machine reaches the store", f"http://127.0.0.1:{bare.port}"),
+    )
+    child.expect_exact("to make accounts with; empty: none (not kept): ")
+    child.sendline("admin")
+    child.expect_exact("Its secret (not shown): ")
+    child.sendline("admins-secret")
+    converse(child, ("own account", ""))
+    child.expect_exact("✗ store.endpoint: ")
+    converse(
+        child,
+        ("embedded, or s3", "embedded"),
+        ("Port of the embedded store", ""),
+        ("Where users' machines reach the store", ""),
+    )
+    child.expect_exact("Dry run: nothing was changed.")
+    told = child.before or ""
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0, child.before
+    for dropped in ("tls_key_file", "store.endpoint", "access_key", "secret_key_file"):
+        assert dropped not in told
+
+
+def test_what_is_in_effect_is_dropped_with_what_it_belongs_to_and_nothing_else(
+    bare: Bare, tmp_path: Path
+) -> None:
+    certificate, key = Authority().issue("dds.example.org").write(tmp_path)
+    bare.config.parent.mkdir(parents=True)
+    bare.config.write_text(
+        f'[listen]\ntls_certificate_file = "{certificate}"\ntls_key_file = "{key}"\n'
+        'trusted_proxies = ["127.0.0.1"]\n'
+    )
+    child = at_a_terminal(bare, "--dry-run", store__kind="embedded", store__port=0)
+    converse(child, ("Certificate file", "-"), ("Addresses of the reverse proxy [127.0.0.1", ""))
+    child.expect_exact("Dry run: nothing was changed.")
+    told = child.before or ""
+    child.close()
+    assert "listen.tls_key_file = None" in told
+    assert "trusted_proxies" not in told
+
+
+def typed_secrets(temporary: Path) -> list[str]:
+    places = [*temporary.glob("ddsd-setup-*"), *Path("/run").glob("ddsd-setup-*")]
+    return [file.read_text() for place in places for file in place.glob("mail-password")]
+
+
+def test_a_closed_terminal_leaves_no_typed_secret(
+    bare: Bare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    secret = f"{PASSWORD}-{bare.port}\n"
+    child = at_a_terminal(
+        bare,
+        listen__tls_certificate_file="",
+        listen__trusted_proxies="",
+        store__kind="embedded",
+        store__port=0,
+        mail__kind="smtp",
+        mail__host="127.0.0.1",
+        mail__port=bare.port,
+        mail__security="none",
+        mail__username="ddsd",
+        mail__sender="dds@example.org",
+    )
+    child.expect_exact("Its password (not shown): ")
+    child.send(secret)
+    child.expect_exact("✗ mail.host: The mail server 127.0.0.1:")
+    child.expect_exact("smtp, or outbox")
+    assert secret in typed_secrets(tmp_path)
+    child.close(force=False)  # what its terminal's end sends is SIGHUP
+    assert secret not in typed_secrets(tmp_path)
     assert not bare.directory.exists()
 
 

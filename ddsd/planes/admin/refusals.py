@@ -24,6 +24,7 @@ from pydantic import JsonValue
 
 from ddsd import errors
 from ddsd.contract.admin import Refusal
+from ddsd.db.remedies import remedy
 
 STATUSES: Final[Mapping[type[errors.DdsError], int]] = {
     errors.DdsError: HTTP_500_INTERNAL_SERVER_ERROR,
@@ -57,11 +58,6 @@ STATUSES: Final[Mapping[type[errors.DdsError], int]] = {
     errors.ConfigurationError: HTTP_500_INTERNAL_SERVER_ERROR,
 }
 
-_WHERE_TO_LOOK: Final = (
-    "Look at the disk of instance.state_dir (SQLite), "
-    "or at the server of database.url (PostgreSQL)."
-)
-
 _log = structlog.get_logger()
 
 _AnyRequest = Request[Any, Any, Any]
@@ -73,7 +69,7 @@ def domain_error(_request: _AnyRequest, wrong: errors.DdsError) -> Response[Refu
     message = wrong.message
     match wrong:
         case errors.DatabaseUnavailable() if "why" in facts:
-            message += f" It said: {facts['why']}. {_WHERE_TO_LOOK}"
+            message += f" It said: {facts['why']}. {remedy(str(facts['why']))}"
         case errors.InvalidFields(fields=fields):
             facts |= {name: list(why) for name, why in fields.items()}
         case errors.MissingField(field=field):

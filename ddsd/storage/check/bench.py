@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from ddsd.errors import DdsError, StoreObjectMissing, StoreRefused
 from ddsd.storage.check.outcome import NotKept, NotTried
 from ddsd.storage.port import SHORTEST_LIFETIME, DownloadSigner, May, ObjectStore, ScopedKey
 from ddsd.storage.sigv4 import host_of
+from ddsd.storage.trust import trusting
 
 if TYPE_CHECKING:
     import httpx
@@ -144,8 +144,7 @@ class Bench:
             retries=False,
             maxsize=4,
             timeout=_ANSWER_S,
-            cert_reqs="CERT_REQUIRED",
-            ca_certs=str(self.ca_file) if self.ca_file else None,
+            ssl_context=trusting(self.ca_file),
         )
 
     def _remember(self, key: ScopedKey) -> None:
@@ -172,7 +171,7 @@ async def opened(
     """Open a bench; close it whatever happens. See :class:`Bench` for the arguments."""
     import httpx  # here and in outcome: an idle daemon does without it
 
-    trust = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    trust = trusting(ca_file)
     async with httpx.AsyncClient(timeout=_ANSWER_S, trust_env=False, verify=trust) as http:
         bench = Bench(store, clock, http, new_name, ca_file, transfer_bytes)
         try:

@@ -16,6 +16,7 @@ from ddsd.errors import StoreRefused
 from ddsd.settings import is_loopback
 from ddsd.storage.check.bench import MIB, Bench, call, expect
 from ddsd.storage.check.outcome import Concern, NotKept, NotTried
+from ddsd.storage.trust import trusting
 
 _WORRYING_SKEW: Final = timedelta(seconds=60)
 _REFUSED_SKEW: Final = timedelta(minutes=15)
@@ -76,7 +77,7 @@ def _certificate_end(bench: Bench, host: str, port: int) -> datetime:
     Raises:
         NotKept: it is not.
     """
-    trust = ssl.create_default_context(cafile=str(bench.ca_file) if bench.ca_file else None)
+    trust = trusting(bench.ca_file)
     try:
         with (
             socket.create_connection((host, port), timeout=_CONNECT_S) as connection,
