@@ -150,7 +150,7 @@ async def test_a_new_project_goes_to_the_new_store_at_once(moved: Services) -> N
         former = await accounts.former(work, delivery.project.unit_id)
     assert current is not None
     assert former is not None
-    assert (current.endpoint, former.configured_as) == (NEW, moved.settings.store_identity)
+    assert (current.endpoint, former.configured_as) == (NEW, moved.settings.store_place)
 
 
 class Interrupted(MemoryStore):
@@ -401,6 +401,32 @@ async def test_a_project_that_can_be_restored_is_moved_too(
     unit = await move(moved, delivery)
     await forget(moved, unit)
     assert places.known[NEW].buckets == {delivery.project.bucket: {key_of("a"): STORED}}
+
+
+async def test_what_the_new_store_has_lost_meanwhile_is_copied_once_more(
+    moved: Services, places: SeveralStores
+) -> None:
+    delivery = await a_delivery(moved, ["a", "b"])
+    unit = await move(moved, delivery)
+    del places.known[NEW].buckets[delivery.project.bucket]
+    await forget(moved, unit)
+    contents = {key_of("a"): STORED, key_of("b"): STORED}
+    assert places.known[NEW].buckets == {delivery.project.bucket: contents}
+
+
+async def test_another_key_of_the_configured_store_does_not_hold_a_move_up(
+    moved: Services, places: SeveralStores, clock: SettableClock
+) -> None:
+    def configured(access_key: str) -> Services:
+        section = {"kind": "s3", "endpoint": "http://old.example", "access_key": access_key}
+        return replace(moved, settings=Settings.model_validate({"store": section}))
+
+    delivery = await a_delivery(moved, ["a"])
+    unit = await begin(configured("before"), delivery)
+    await moving.move_unit(configured("after"), unit)
+    await forget(configured("after"), unit)
+    contents = {key_of("a"): STORED}
+    assert places.known[NEW].buckets == {delivery.project.bucket: contents}
 
 
 class Particular(MemoryStore):
