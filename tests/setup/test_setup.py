@@ -212,6 +212,7 @@ def test_a_lent_key_is_tried_in_place_of_the_account_that_is_not_there_yet(
     draft.lend(Lent(minio.access_key, SecretText("not its secret")))
     (told,) = problems_of(draft, "The object store")
     assert told.startswith("store.endpoint: ")
+    assert f"Asked with the key that is lent, {minio.access_key}" in told
     draft.lend(Lent(minio.access_key, minio.secret_key))
     assert problems_of(draft, "The object store") == []
     assert draft.settings().store.access_key == "ddsd"
