@@ -132,8 +132,9 @@ def make_part_images(machine: Machine, minio: Path, scratch: Path) -> None:
         program.chmod(0o755)
     file = machine.outside("/root/parts.tar")
     left_out = [f"--exclude={one}" for one in _UNNEEDED]
+    ours = [f"./{one.relative_to(scratch)}" for one in programs.iterdir()]
     subprocess.run(
-        ["tar", "--create", "--file", file, *left_out, "-C", debian.with_postgresql(), ".", "-C", scratch, "./usr"],
+        ["tar", "--create", "--file", file, *left_out, "-C", debian.with_postgresql(), ".", "-C", scratch, *ours],
         check=True,
     )  # fmt: skip
     machine.script("podman import --quiet parts.tar localhost/parts:1; rm parts.tar")
