@@ -56,7 +56,7 @@ from ddsd.work import Services
 
 DEMO_KEY_FILE: Final = "instance.key"
 _NO_DIRECTORY: Final = "is there and no directory; move it away, or name another place"
-_JOBS: Final[Mapping[str, Handler]] = {
+HANDLERS: Final[Mapping[str, Handler]] = {
     **mail_jobs.HANDLERS,
     housekeeping.FORGET_OLD_JOBS: housekeeping.forget_old_jobs,
     forgetting.FORGET_OLD_LOGINS: forgetting.forget_old_logins,
@@ -76,7 +76,8 @@ _JOBS: Final[Mapping[str, Handler]] = {
 _SCHEDULED: Final = (
     ScheduledJob(deadlines.FOLLOW_DEADLINES, Cron("1 0 * * *")),
     ScheduledJob(mail_jobs.FORGET_OLD_MAILS, Cron("20 2 * * *")),
-    ScheduledJob(housekeeping.FORGET_OLD_JOBS, Cron("40 2 * * *")),
+    # Not at a start: by the jobs of former nights it is seen whether the clock has leapt (lifecycle.deadlines).
+    ScheduledJob(housekeeping.FORGET_OLD_JOBS, Cron("40 2 * * *"), at_start=False),
     ScheduledJob(forgetting.FORGET_OLD_LOGINS, Cron("50 2 * * *")),
     ScheduledJob(reconciliation.ABORT_STALE_UPLOADS, Cron("10 3 * * *")),
     # What a missed night would have found, the next one finds: no need to list a whole store at every start.
@@ -259,7 +260,7 @@ def job_runner(services: Services) -> JobRunner:
         stop_within_s=services.settings.listen.drain_s,
         attempts_of={store_check.CHECK_STORE: 3},  # somebody waits for it
     )
-    runner = JobRunner(services, _JOBS, pace=pace)
+    runner = JobRunner(services, HANDLERS, pace=pace)
     if isinstance(services.wake_jobs, JobBell):
         services.wake_jobs.connect(runner.wake)
     return runner

@@ -196,3 +196,5 @@ def _route_libraries(threshold: int, form: LogFormat, stream: TextIO) -> None:
             library.setLevel(logging.NOTSET)
     for name in _NEVER_CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It tells of every new try at a store that is away; what came of it is told once, by whoever asked.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)

@@ -375,6 +375,13 @@ class Settings(_Section):
         return f"s3 {self.store.endpoint} {self.store.access_key}"
 
     @property
+    def store_place(self) -> str:
+        """Name where the store's data is, with whatever key."""
+        if self.store.kind is StoreKind.EMBEDDED:
+            return f"embedded {self.store_directory}"
+        return f"s3 {self.store.endpoint}"
+
+    @property
     def store_directory(self) -> Path:
         """Return where the embedded store keeps its buckets."""
         return self.store.directory or self.instance.state_dir / "store"

@@ -144,6 +144,8 @@ def retry(
 ) -> None:
     """Try a failed job again, or all. A failed one stays in the list; the new try has a number of its own.
 
+    One that waits for its next try, as after the store was away, is tried at once.
+
     Example: ddsctl jobs retry 12 --wait
     """
     from ddsctl.client import Daemon

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import secrets
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,9 +17,11 @@ from sqlalchemy import exists, select, update
 
 from ddsd.access import Action, Actor, require
 from ddsd.audit import trail
-from ddsd.errors import Conflict, InvalidFields
-from ddsd.files import grants
+from ddsd.errors import Busy, Conflict, DdsError, InvalidFields
+from ddsd.files import grants, rotation
 from ddsd.files.reconciliation import has_data
+from ddsd.jobs import queue
+from ddsd.jobs.queue import GiveUp
 from ddsd.projects.projects import bucket_name
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
@@ -37,6 +40,8 @@ _SECRET_KEY: Final = re.compile(r"[!-~]{8,128}")
 _REGION: Final = re.compile(r"[a-z0-9-]{1,64}")
 _ADDRESS: Final = TypeAdapter(Url)
 _LONGEST_ADDRESS: Final = 255
+_LOOKED_AT_AFTER: Final = timedelta(minutes=5)
+"""Long after a user was made, and its account tried out and kept; for when the daemon died in between."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,15 @@ async def _made(
     services: Services, actor: Actor, wanted: UserPlan, administrator: StoreAccount
 ) -> StoreUser:
     user = StoreUser(wanted.user, new_secret_key(), wanted.policy)
-    await services.stores.make_user(administrator, user)
+    async with transaction(services, actor) as work:
+        changing = await _expect(work, wanted.unit, administrator.address, user)
+    try:
+        await services.stores.make_user(administrator, user)
+    except DdsError:
+        if changing is not None:
+            with suppress(DdsError, GiveUp):
+                await rotation.renew_store_account(services, str(changing))
+        raise
     async with transaction(services, actor) as work:
         trail.record(
             work,
@@ -149,6 +162,27 @@ async def _made(
             administrator=administrator.access_key,
         )
     return user
+
+
+async def _expect(work: Work, public_id: str, address: StoreAddress, user: StoreUser) -> int | None:
+    """Write down the secret that a unit's present account is about to get, and have it found out which it has got.
+
+    Return that account's number; ``None`` if the unit uses another one.
+
+    Raises:
+        Busy: its secret is being changed already.
+    """
+    unit = await units.find(work, public_id, for_change=True)
+    row = await stores.current(work, unit.id)
+    if row is None or (row.endpoint, row.access_key) != (address.endpoint, user.name):
+        return None
+    if row.next_secret is not None:
+        raise Busy(f"The secret of {user.name} is being changed just now. Please try again.")
+    row.next_secret = stores.sealed(work.services, row, user.secret_key, row.access_key)
+    await queue.enqueue_unless_active(
+        work, rotation.RENEW_STORE_ACCOUNT, str(row.id), run_after=work.now + _LOOKED_AT_AFTER
+    )
+    return row.id
 
 
 async def set_credentials(

@@ -94,6 +94,26 @@ async def begin(
     return replace(move, job=job)
 
 
+async def begin_by_administrator(
+    services: Services, actor: Actor, public_id: str, administrator: Credentials
+) -> Move:
+    """Begin to move a unit's data to another MinIO, whose administrator makes the unit's user there first.
+
+    That it is another store is seen before: at the one the unit uses, its user would get another secret.
+
+    Raises:
+        Forbidden, NotFound, InvalidFields, Conflict, StoreUnavailable, StoreRefused: see :func:`begin`.
+    """
+    require(actor, Action.OPERATE)
+    async with reading(services, actor) as work:
+        unit = await units.find(work, public_id)
+        before = await _require_movable(work, unit, administrator)
+    account = accounts.account_of(services, unit, administrator)
+    await _require_another_store(services, unit, before, account)
+    made = await accounts.make_user_elsewhere(services, actor, public_id, administrator)
+    return await begin(services, actor, public_id, made, dry_run=False)
+
+
 async def move_unit(services: Services, public_id: str) -> None:
     """Handle the job :data:`MOVE_UNIT`: copy and switch every project that has its data at the former store.
 
@@ -279,7 +299,7 @@ async def _require_unturned(work: Work, ways: _Ways) -> None:
 
 
 def _require_same_configuration(services: Services, former: UnitStore) -> None:
-    now = services.settings.store_identity
+    now = services.settings.store_place
     if former.configured_as and former.configured_as != now:
         raise Conflict(
             f"The unit's old copy is at the store that was configured as '{former.configured_as}', and [store] is now "
@@ -321,7 +341,7 @@ async def _load(
     )
     projects, files, size_bytes = counts.one()
     source = accounts.address_of(work.services, before)
-    where = source.endpoint if source else work.services.settings.store_identity
+    where = source.endpoint if source else work.services.settings.store_place
     return Move(unit.public_id, where, "", projects, int(files), int(size_bytes), (), None)
 
 
@@ -367,7 +387,7 @@ async def _sees(source: ObjectStore, target: ObjectStore, scratch: str) -> bool:
 
 
 def _shown(services: Services, account: StoreAccount | None) -> str:
-    return account.address.endpoint if account else services.settings.store_identity
+    return account.address.endpoint if account else services.settings.store_place
 
 
 async def _swap(
@@ -376,9 +396,8 @@ async def _swap(
     """Let the unit's account be its former one, and the new one its current."""
     await copying.forget_all(work, unit.id)
     if before is None:
-        identity = work.services.settings.store_identity
         before = _row(work, unit, StoreState.FORMER)
-        before.configured_as = identity
+        before.configured_as = work.services.settings.store_place
     before.state, before.changed_at = StoreState.FORMER, work.now
     await work.session.flush()
     if account is not None:
@@ -394,7 +413,7 @@ async def _swap_back(work: Work, unit: Unit, former: UnitStore, current: UnitSto
     await work.session.flush()
     if current is None:
         current = _row(work, unit, StoreState.FORMER)
-        current.configured_as = work.services.settings.store_identity
+        current.configured_as = work.services.settings.store_place
     current.state, current.changed_at = StoreState.FORMER, work.now
     await work.session.flush()
     if former.configured_as:
@@ -485,13 +504,17 @@ async def _close(services: Services, project: Project, ways: _Ways) -> Sequence[
         now = await work.session.get_one(
             Project, project.id, with_for_update=True, populate_existing=True
         )
-        over = now.status in FINAL and now.ending is None and now.purge_after is None
-        if over or now.store_id != ways.source.store_id:
+        if _is_over(now) or now.store_id != ways.source.store_id:
             raise Busy("The project has no data there any more.")
         if not now.moving:  # it is if a daemon died here
             await busy.require_idle(work, now)
         now.moving = True
         return await grants.retire_uploads(work, now)
+
+
+def _is_over(project: Project) -> bool:
+    """Say whether a project has no data any more; see :func:`ddsd.files.reconciliation.has_data`."""
+    return project.status in FINAL and project.ending is None and project.purge_after is None
 
 
 async def _switch(services: Services, project: Project, ways: _Ways, size_bytes: int) -> None:
@@ -591,7 +614,8 @@ async def _forget_project(services: Services, project: Project, ways: _Ways) -> 
     route = ways.route(project)
     if not await route.source.bucket_exists(route.bucket):
         return
-    if await route.target.bucket_exists(route.bucket):
+    if not _is_over(project):
+        await route.target.ensure_bucket(route.bucket)
         await _require_two_stores(route)
         await copying.copy_late(services, project, route)
     await _remove_bucket(route.source, route.bucket)

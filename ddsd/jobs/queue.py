@@ -126,15 +126,20 @@ async def show(work: Work, job_id: int) -> Job:
 async def retry(work: Work, job_id: int) -> Job:
     """Enqueue anew what a failed job did not manage; the failed one stays as a record.
 
-    It counts as asked for when the failed one was: what has come since is no matter of it.
+    It counts as asked for when the failed one was: what has come since is no matter of it. One that waits for its next
+    try after a failure is tried at once instead.
 
     Raises:
         Forbidden: the actor does not operate this service.
         NotFound: there is none of this number.
-        WrongStatus: it has not failed, or has been done since.
+        WrongStatus: it has not failed so far, or has been done since.
         Busy: the same is queued or running already.
     """
     failed = await show(work, job_id)
+    if failed.state is JobState.QUEUED and failed.last_error:
+        failed.run_after = work.now
+        work.after_commit.append(work.services.wake_jobs)
+        return failed
     if failed.state is not JobState.FAILED:
         raise WrongStatus(f"Job {job_id} is {failed.state}; only a failed one can be retried.")
     since = (await tried_since(work, [job_id])).get(job_id)

@@ -2,19 +2,21 @@
 
 Invariant: each step is decided anew in its own transaction, so that a night may be interrupted, repeated, or come
 late. A step sets a deadline of its own from now on: however late the night, nobody loses more than one step by it.
-Nothing that removes data is done while letters about the project have not been delivered.
+Nothing that removes data is done while letters about the project have not been delivered, nor in the first night
+after the clock has leapt ahead: there is a day to set it right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, assert_never
 
 import structlog
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import Select, and_, func, or_, select
+from sqlmodel import col
 
 from ddsd.access import System
 from ddsd.errors import Busy, WrongStatus
@@ -34,6 +36,8 @@ _AT_ONCE: Final = 500
 _HELD_LETTER: Final = "deadlines_held"
 _BETWEEN_LETTERS: Final = timedelta(days=7)
 _MOST_TOLD: Final = 50
+_NIGHT_AT_LEAST: Final = timedelta(hours=12)
+_NIGHTS_MISSED: Final = timedelta(days=3)
 
 
 class Step(StrEnum):
@@ -193,12 +197,29 @@ async def _with_what_holds_them(work: Work, listed: Sequence[Due]) -> Sequence[D
     letters: dict[str, int] = {}
     for start in range(0, len(waiting), _AT_ONCE):
         letters |= await outbox.undelivered(work, waiting[start : start + _AT_ONCE])
-    return [
-        replace(one, held=_why(letters[one.public_id]))
-        if one.step in _HELD_BY_MAIL and one.public_id in letters
-        else one
-        for one in listed
-    ]
+    leapt = await _clock_leapt(work) if any(one.step is Step.PURGE for one in listed) else ""
+    return [replace(one, held=_why_held(one, letters, leapt)) for one in listed]
+
+
+def _why_held(one: Due, letters: Mapping[str, int], leapt: str) -> str:
+    if one.step in _HELD_BY_MAIL and one.public_id in letters:
+        return _why(letters[one.public_id])
+    return leapt if one.step is Step.PURGE else ""
+
+
+async def _clock_leapt(work: Work) -> str:
+    """Say since when no night has been seen, if that is long ago: this machine was off, or its clock is wrong."""
+    ended = col(Job.finished_at)
+    last = await work.session.scalar(
+        select(func.max(ended)).where(
+            col(Job.kind) == FOLLOW_DEADLINES,
+            col(Job.state) == JobState.DONE,
+            ended <= work.now - _NIGHT_AT_LEAST,
+        )
+    )
+    if last is None or last >= work.now - _NIGHTS_MISSED:
+        return ""
+    return f"no night was seen since {last:%Y-%m-%d}: done in the next one, if the clock is right"
 
 
 def _why(letters: int) -> str:

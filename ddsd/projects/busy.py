@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, and_, exists, or_, select
 from ddsd.access import Action, require
 from ddsd.errors import Busy
 from ddsd.jobs.tables import Job, JobState
+from ddsd.projects import gate
 from ddsd.projects.tables import Project
 from ddsd.work import Work
 
@@ -61,8 +62,9 @@ async def require_contents_stay(work: Work, project: Project) -> None:
     """Refuse to begin an upload while all contents of the project are being removed: what is there now will be gone.
 
     Raises:
-        Busy: they are.
+        Busy: they are, or the last of them is being moved.
     """
+    gate.require_still(project)
     if await _is_busy(work, project):
         raise Busy(
             f"The contents of the project '{project.public_id}' are being removed. Please try again in a moment."

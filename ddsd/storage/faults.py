@@ -22,6 +22,7 @@ _AWAY: Final = frozenset(
         "InternalError",
         "RequestTimeout",
         "XMinioServerNotInitialized",
+        "XMinioStorageFull",
     }
 )
 _KEY: Final = (
@@ -59,6 +60,10 @@ def refusal(error: S3Error | ServerError | InvalidResponseError) -> DdsError:
             return StoreRefused(f"{_NO_STORE} It said: {error}")
         case InvalidResponseError() if error._code < 500:
             return StoreRefused(f"{_NO_STORE} It answered {error._code}: {_beginning(error)}")
+        case S3Error(code="XMinioStorageFull"):
+            return StoreUnavailable(
+                "The object store's disks are full: make room on them, or add some; what waits goes on by itself."
+            )
         case _:
             return StoreUnavailable(f"The object store cannot serve now: {error}")
 

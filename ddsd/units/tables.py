@@ -56,7 +56,7 @@ class StoreState(StrEnum):
 class UnitStore(Table, table=True):
     """A unit's own account at an object store. Secrets are sealed under the instance key.
 
-    ``endpoint`` empty: the configured store, whose identity was ``configured_as``; only as a former one. ``buckets`` is
+    ``endpoint`` empty: the configured store, which was at ``configured_as``; only as a former one. ``buckets`` is
     the pattern of the unit's bucket names. ``next_secret`` is set while the secret is being changed at the store: it is
     one of the two then.
     """

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,7 @@ ODD = "tests.daemon.odd_planes"
 class SmallDisk:
     """A daemon whose state is on a disk of its own, in a namespace of its own."""
 
-    def __init__(self, place: Place, *, read_only: bool) -> None:
+    def __init__(self, place: Place, *, read_only: bool, size: str = "4m") -> None:
         state = place.database.parent
         kept = state.with_name("kept")
         state.rename(kept)
@@ -38,7 +40,7 @@ class SmallDisk:
         here = shlex.quote(str(state))
         serve = shlex.join([sys.executable, "-m", "ddsd", "serve", "--config", str(place.config)])
         steps = (
-            f"mount -t tmpfs -o size=4m tmpfs {here}",
+            f"mount -t tmpfs -o size={size} tmpfs {here}",
             f"cp -a {shlex.quote(str(kept))}/. {here}",
             f"mount -o remount,ro {here}" if read_only else "true",
             f"exec {serve}",
@@ -57,6 +59,11 @@ class SmallDisk:
     def filler(self) -> Path:
         """A file on that disk, as seen from outside."""
         return Path(f"/proc/{self.daemon.process.pid}/root{self._state}/filler")
+
+    def objects(self) -> int:
+        """Count the files of the embedded store, finished or not."""
+        objects = self.filler.parent / "store" / "objects"
+        return sum(one.is_file() for one in objects.rglob("*"))
 
     def fill(self) -> None:
         with self.filler.open("wb", buffering=0) as file, suppress(OSError):
@@ -182,3 +189,51 @@ def test_a_daemon_that_is_starting_is_away_and_never_half_there(place: Place, st
         assert daemon.process.poll() is None, daemon.log
     assert codes <= {0, 69}
     assert Ctl(place.socket)("status").code == 0
+
+
+def test_a_storm_of_hangups_loses_no_request(start: Start) -> None:
+    daemon = start().ready()
+    with daemon.public() as public, ThreadPoolExecutor(4) as threads:
+        answers = threads.map(lambda _: public.get("/status").status_code, range(100))
+        for _ in range(100):
+            daemon.tell(signal.SIGHUP)
+        assert set(answers) == {200}
+    daemon.tell(signal.SIGTERM)
+    daemon.tell(signal.SIGHUP)
+    assert daemon.exit_code() == 0
+    assert "Traceback" not in daemon.log
+
+
+def test_a_hangup_that_comes_before_it_listens_for_it_does_not_end_it(start: Start) -> None:
+    daemon = start()
+    status = Path(f"/proc/{daemon.process.pid}/status")
+
+    def is_deaf() -> bool:
+        ignored = status.read_text().partition("SigIgn:\t")[2].split()[0]
+        return bool(int(ignored, 16) & 1 << (signal.SIGHUP - 1))
+
+    wait_until(is_deaf, "it to be deaf to hangups")
+    while not daemon.events("daemon.ready"):
+        daemon.tell(signal.SIGHUP)
+        assert daemon.process.poll() is None
+    daemon.tell(signal.SIGTERM)
+    assert daemon.exit_code() == 0
+
+
+def test_a_daemon_without_a_descriptor_left_is_away_until_there_are_some(
+    place: Place, start: Start
+) -> None:
+    daemon = start().ready()
+    most = len(list(Path(f"/proc/{daemon.process.pid}/fd").iterdir())) + 8
+    resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (most, most))
+    with ExitStack() as strangers:
+        for _ in range(30):
+            strangers.enter_context(socket.create_connection(("127.0.0.1", place.port)))
+        refused = Ctl(place.socket)("status")
+        assert refused.code == 69, refused.out
+        lines = len(daemon.log.splitlines())
+    wait_until(lambda: Ctl(place.socket)("status").code == 0, "it to recover")
+    assert lines < 100
+    daemon.tell(signal.SIGTERM)
+    assert daemon.exit_code() == 0
+    assert "Traceback" not in daemon.log

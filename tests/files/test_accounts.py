@@ -26,7 +26,7 @@ from ddsd.access import Operator, System
 from ddsd.audit.tables import AuditEntry
 from ddsd.clock import Clock, SystemClock
 from ddsd.errors import Busy, Conflict, InvalidFields, StoreRefused
-from ddsd.files import accounts, grants, stores
+from ddsd.files import accounts, grants, rotation, stores
 from ddsd.files.accounts import Credentials
 from ddsd.files.tables import StoreKey
 from ddsd.jobs.queue import GiveUp
@@ -310,6 +310,54 @@ async def test_making_the_user_again_gives_it_another_secret_and_its_keys_go_on(
     assert await grants.grant_upload(services, System(), project) == granted
     assert len(await rows(services)) == 1
     await services.stores.stop()
+
+
+@on_one_database
+async def test_a_daemon_that_dies_after_it_had_the_user_made_again_finds_out_its_secret(
+    services: Services, running_minio: MinioServer
+) -> None:
+    services = at_minio(services, running_minio)
+    unit, project = await a_unit_with_project(services)
+    administrator = Credentials(running_minio.access_key, running_minio.secret_key)
+    await accounts.make_user(services, OPERATOR, unit.public_id, administrator, dry_run=False)
+
+    async def made_and_died(account: StoreAccount, user: StoreUser) -> None:
+        await make_user(account, user)
+        raise DaemonDied
+
+    clock = SystemClock()
+    opening = Stores(lambda account: bootstrap.opened(clock, account), made_and_died)
+    dying = replace(services, stores=opening)
+    with pytest.raises(DaemonDied):
+        await accounts.make_user(dying, OPERATOR, unit.public_id, administrator, dry_run=False)
+    with pytest.raises(StoreRefused, match="SignatureDoesNotMatch"):
+        await (await stores.of(services, project)).probe()
+    async with reading(services, System()) as work:
+        job = (await work.session.scalars(select(Job))).one()
+    await rotation.HANDLERS[job.kind](services, job.subject)
+    await (await stores.of(services, project)).probe()
+    await services.stores.stop()
+
+
+@on_one_database
+async def test_a_wrong_administrator_leaves_an_account_that_works_and_can_be_made_again_at_once(
+    services: Services, running_minio: MinioServer
+) -> None:
+    services = at_minio(services, running_minio)
+    unit, project = await a_unit_with_project(services)
+    administrator = Credentials(running_minio.access_key, running_minio.secret_key)
+    wrong = replace(administrator, secret_key=SecretText("not-the-secret"))
+    await accounts.make_user(services, OPERATOR, unit.public_id, administrator, dry_run=False)
+    with pytest.raises(StoreRefused):
+        await accounts.make_user(services, OPERATOR, unit.public_id, wrong, dry_run=False)
+    await (await stores.of(services, project)).probe()
+    await accounts.make_user(services, OPERATOR, unit.public_id, administrator, dry_run=False)
+    await (await stores.of(services, project)).probe()
+    await services.stores.stop()
+
+
+class DaemonDied(BaseException):
+    """The process is gone."""
 
 
 @on_one_database

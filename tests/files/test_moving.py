@@ -23,6 +23,7 @@ from ddsd.files.tables import ObjectCopy
 from ddsd.jobs.queue import GiveUp
 from ddsd.jobs.tables import Job, JobState
 from ddsd.lifecycle import endings
+from ddsd.projects.busy import require_contents_stay
 from ddsd.projects.status import Status, Verb
 from ddsd.projects.tables import Project
 from ddsd.secret import SecretText
@@ -149,7 +150,7 @@ async def test_a_new_project_goes_to_the_new_store_at_once(moved: Services) -> N
         former = await accounts.former(work, delivery.project.unit_id)
     assert current is not None
     assert former is not None
-    assert (current.endpoint, former.configured_as) == (NEW, moved.settings.store_identity)
+    assert (current.endpoint, former.configured_as) == (NEW, moved.settings.store_place)
 
 
 class Interrupted(MemoryStore):
@@ -209,13 +210,17 @@ async def test_nothing_is_uploaded_removed_or_released_while_the_last_is_copied(
             if (await project_of(moved, delivery)).moving and not refused:
                 assert granted.access_key not in old(moved).keys
                 for attempt in (upload, remove, release):
-                    with pytest.raises(Busy):
+                    with pytest.raises(Busy) as told:
                         await attempt()
+                    assert attempt is release or "moved to another store" in told.value.message
                     refused.append(attempt.__name__)
             async for one in super().list_objects(bucket):
                 yield one
 
     async def upload() -> None:
+        async with reading(moved, System()) as work:
+            now = await work.session.get_one(Project, delivery.project.id)
+            await require_contents_stay(work, now)
         await grants.grant_upload(moved, System(), delivery.project)
 
     async def remove() -> None:
@@ -396,6 +401,32 @@ async def test_a_project_that_can_be_restored_is_moved_too(
     unit = await move(moved, delivery)
     await forget(moved, unit)
     assert places.known[NEW].buckets == {delivery.project.bucket: {key_of("a"): STORED}}
+
+
+async def test_what_the_new_store_has_lost_meanwhile_is_copied_once_more(
+    moved: Services, places: SeveralStores
+) -> None:
+    delivery = await a_delivery(moved, ["a", "b"])
+    unit = await move(moved, delivery)
+    del places.known[NEW].buckets[delivery.project.bucket]
+    await forget(moved, unit)
+    contents = {key_of("a"): STORED, key_of("b"): STORED}
+    assert places.known[NEW].buckets == {delivery.project.bucket: contents}
+
+
+async def test_another_key_of_the_configured_store_does_not_hold_a_move_up(
+    moved: Services, places: SeveralStores, clock: SettableClock
+) -> None:
+    def configured(access_key: str) -> Services:
+        section = {"kind": "s3", "endpoint": "http://old.example", "access_key": access_key}
+        return replace(moved, settings=Settings.model_validate({"store": section}))
+
+    delivery = await a_delivery(moved, ["a"])
+    unit = await begin(configured("before"), delivery)
+    await moving.move_unit(configured("after"), unit)
+    await forget(configured("after"), unit)
+    contents = {key_of("a"): STORED}
+    assert places.known[NEW].buckets == {delivery.project.bucket: contents}
 
 
 class Particular(MemoryStore):

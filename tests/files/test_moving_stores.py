@@ -6,7 +6,9 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -38,6 +40,7 @@ CONTENTS = {
     "å ö/日本語 +&.c4gh": os.urandom(1000),
     "parts": os.urandom(12 * 1024 * 1024),
 }
+HALF = os.urandom(600_000)
 pytestmark = pytest.mark.parametrize("kind", ["sqlite"])
 
 
@@ -160,6 +163,31 @@ async def test_a_download_that_runs_ends_well_and_an_upload_key_of_before_is_wor
         put(user_of(granted.endpoint, granted.access_key, granted.secret_key), project.bucket, "x")
 
 
+async def test_an_upload_over_a_file_that_began_before_the_move_and_ends_after_it_is_not_lost(
+    embedded: Services, running_minio: MinioServer
+) -> None:
+    unit, project = await a_filled_project(embedded)
+    granted = await grants.grant_upload(embedded, System(), project)
+    user = user_of(granted.endpoint, granted.access_key, granted.secret_key)
+    late = urlsplit(user.presigned_put_object(project.bucket, "plain"))
+    administrator = Credentials(
+        running_minio.access_key, running_minio.secret_key, endpoint=running_minio.endpoint
+    )
+    wanted = await accounts.make_user_elsewhere(embedded, OPERATOR, unit.public_id, administrator)
+    upload = HTTPConnection(late.netloc)
+    upload.putrequest("PUT", f"{late.path}?{late.query}")
+    upload.putheader("Content-Length", str(2 * len(HALF)))
+    upload.endheaders(HALF)
+    await migrate(embedded, unit, wanted)
+    store = await stores.of(embedded, project)
+    assert await store.get(project.bucket, "plain") == CONTENTS["plain"]
+    upload.send(HALF)
+    assert upload.getresponse().status == 200
+    upload.close()
+    await forget(embedded, unit)
+    assert await store.get(project.bucket, "plain") == 2 * HALF
+
+
 async def test_another_address_of_the_same_store_is_no_other_store(
     embedded: Services, running_minio: MinioServer
 ) -> None:
@@ -172,6 +200,11 @@ async def test_another_address_of_the_same_store_is_no_other_store(
     await forget(embedded, unit)
     by_name = running_minio.endpoint.replace("127.0.0.1", "localhost")
     assert by_name != running_minio.endpoint
+    for endpoint in (by_name, running_minio.endpoint):
+        root = replace(administrator, endpoint=endpoint)
+        with pytest.raises(Conflict, match="already"):
+            await moving.begin_by_administrator(embedded, OPERATOR, unit.public_id, root)
+    await (await stores.of(embedded, project)).probe()  # its secret is the one it was
     with pytest.raises(Conflict, match="has its data there already"):
         await migrate(embedded, unit, replace(wanted, endpoint=by_name))
     store = await stores.of(embedded, project)

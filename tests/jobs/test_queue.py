@@ -10,7 +10,7 @@ from sqlmodel import select
 
 from ddsd.access import Nobody, System
 from ddsd.errors import Busy, Forbidden, NotFound, WrongStatus
-from ddsd.jobs import operating, queue
+from ddsd.jobs import claims, operating, queue
 from ddsd.jobs.housekeeping import forget_old_jobs
 from ddsd.jobs.tables import Job, JobState
 from ddsd.work import Services, reading, transaction
@@ -147,6 +147,21 @@ async def test_a_try_that_failed_again_is_the_one_that_counts(services: Services
     await end(services, again, JobState.FAILED)
     async with reading(services, ROOT) as work:
         assert await queue.still_failed(work, 0, 10) == [again.id]
+
+
+async def test_a_job_that_waits_for_its_next_try_is_tried_at_once_under_its_own_number(
+    services: Services,
+) -> None:
+    job = await enqueue(services)
+    async with transaction(services, System()) as work:
+        claim = await claims.claim(work, job.id, "here/1")
+        assert claim
+        assert await claims.put_off(work, claim, "The object store does not answer.")
+        assert await claims.next_due(work, frozenset({"archive"})) is None
+    async with transaction(services, ROOT) as work:
+        assert (await queue.retry(work, job.id)).id == job.id
+        assert await claims.next_due(work, frozenset({"archive"})) == job.id
+    assert await everything(services) == [job.id]
 
 
 async def test_only_what_failed_can_be_retried(services: Services) -> None:

@@ -10,6 +10,9 @@ from sqlalchemy import select, update
 
 from ddsd.access import Operator, Role, System
 from ddsd.errors import WrongStatus
+from ddsd.jobs import queue
+from ddsd.jobs.schedule import EVERYTHING
+from ddsd.jobs.tables import JobState
 from ddsd.lifecycle import deadlines, undo, verbs
 from ddsd.lifecycle.deadlines import Due, Step
 from ddsd.mail import outbox
@@ -140,6 +143,62 @@ async def test_it_is_purged_when_the_window_is_over_and_not_before(
     assert not await services.store.bucket_exists(project.bucket)
     assert await entries(services, project_id) == [E, A]
     assert project.title == "A project"
+
+
+async def a_night_ended(services: Services, at: datetime) -> None:
+    async with transaction(services, System()) as work:
+        job = await queue.enqueue(work, deadlines.FOLLOW_DEADLINES, EVERYTHING)
+        job.state, job.finished_at = JobState.DONE, at
+
+
+async def test_nothing_is_removed_in_the_first_night_after_the_clock_has_leapt(
+    services: Services, clock: SettableClock
+) -> None:
+    project_id = await a_project_in(services, E)
+    await night(services)
+    await a_night_ended(services, clock.now())
+    public_id = (await find(services, project_id)).public_id
+    clock.advance(days=400)
+    assert await night(services) == []
+    await a_night_ended(services, clock.now())
+    (waits,) = await due(services)
+    assert (waits.step, waits.held[:26]) == (Step.PURGE, "no night was seen since 20")
+    assert (await find(services, project_id)).file_count == 3
+    clock.advance(hours=11)
+    assert await night(services) == []
+    clock.advance(hours=13)
+    assert await night(services) == [f"end_project {public_id}"]
+
+
+async def test_a_clock_that_leapt_and_was_set_right_has_removed_nothing(
+    services: Services, clock: SettableClock
+) -> None:
+    project_id = await a_project_in(services, E)
+    await night(services)
+    await a_night_ended(services, clock.now())
+    right = clock.now()
+    clock.advance(days=400)
+    await night(services)
+    await a_night_ended(services, clock.now())
+    clock.set(right + timedelta(days=1))
+    assert await night(services) == []
+    project = await find(services, project_id)
+    assert (project.file_count, project.purge_after) == (3, NOON + timedelta(days=7))
+    async with transaction(services, Operator(0, "root")) as work:
+        row = await work.session.get_one(Project, project_id)
+        await verbs.do(work, row, Verb.RESTORE)
+    assert (await find(services, project_id)).status is E
+
+
+async def test_nights_that_follow_each_other_remove_in_time(
+    services: Services, clock: SettableClock
+) -> None:
+    project_id = await a_project_in(services, E)
+    for _ in range(8):
+        await night(services)
+        await a_night_ended(services, clock.now())
+        clock.advance(days=1)
+    assert (await find(services, project_id)).file_count == 0
 
 
 async def test_without_an_undo_window_the_data_goes_at_once(services: Services) -> None:

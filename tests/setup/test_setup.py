@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -105,6 +106,49 @@ def test_by_flags_from_nothing_to_a_delivered_file_and_again(
     finally:
         daemon.terminate()
         daemon.wait()
+
+
+@whole
+def test_killed_at_any_point_it_is_finished_by_running_it_again(bare: Bare) -> None:
+    words = bare.words("--non-interactive", *UNIT, *ADMIN)
+    key = ""
+    for point in (f"✓ wrote {bare.key}", "… delivering a test file", "✓ made the unit"):
+        kill_at(point, words)
+        if not key:
+            bare.config.unlink()  # the last that is written, so it may be missing beside the key
+        assert mode(bare.key) == 0o600
+        assert key in {"", bare.key.read_text()}  # never made anew
+        key = bare.key.read_text()
+    (bare.directory / "state" / "setup-killed").mkdir()  # as a trial has them that is killed
+    finished = bare.set_up(*UNIT, *ADMIN)
+    assert finished.code == 0, finished.err
+    assert "every byte was compared" in finished.out
+    assert "✓ made the super admin sam" in finished.out
+    assert bare.key.read_text() == key
+    assert sorted(one.name for one in bare.config.parent.iterdir()) == ["ddsd.toml", "instance.key"]
+    assert not list((bare.directory / "state").glob("setup-*"))
+
+
+def kill_at(point: str, words: list[str]) -> None:
+    """Run a setup and kill it, with all it has started, as soon as it says something."""
+    with subprocess.Popen(
+        words,
+        cwd=REPOSITORY,
+        env=environment() | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as child:
+        assert child.stdout is not None
+        said = []
+        for line in child.stdout:
+            said.append(line)
+            if line.startswith(point):
+                break
+        else:
+            pytest.fail(f"{point} was not said: {said}")
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 @whole

@@ -74,7 +74,7 @@ async def status(work: Work, started: Started, public: PublicPlane) -> wire.Stat
         public_url=settings.instance.public_url,
         certificate=_certificate(public.shown, work.now),
         started_at=started.at,
-        uptime_s=int((work.now - started.at).total_seconds()),
+        uptime_s=max(0, int((work.now - started.at).total_seconds())),  # the clock may be set back
         database=await _database(work.services),
         store=await _store(work.services),
         mail=await _mail(work),

@@ -105,10 +105,10 @@ async def migrate(
         async with transaction(services, operator) as work:
             move = await moving.turn_back(work, public_id, dry_run=data.dry_run)
         return _migration(move)
-    wanted = credentials(data.account) if data.account else None
     if data.administrator is not None and not data.dry_run:
         by = _administrator(data.administrator)
-        wanted = await accounts.make_user_elsewhere(services, operator, public_id, by)
+        return _migration(await moving.begin_by_administrator(services, operator, public_id, by))
+    wanted = credentials(data.account) if data.account else None
     move = await moving.begin(services, operator, public_id, wanted, dry_run=data.dry_run)
     return _migration(move)
 
