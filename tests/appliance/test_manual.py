@@ -96,7 +96,13 @@ def test_fish_and_zsh_complete_a_command(made: Path) -> None:
         pytest.skip(f"not on PATH: {', '.join(lacking)}")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     asked = 'source $argv[1]; complete --do-complete "ddsctl maint"'
-    fish = ["fish", "--no-config", "-c", asked, made / "completions/fish/ddsctl.fish"]
+    fish: list[str | Path] = [
+        "fish",
+        "--no-config",
+        "-c",
+        asked,
+        made / "completions/fish/ddsctl.fish",
+    ]
     told = subprocess.run(
         fish, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=True
     )
