@@ -46,6 +46,8 @@ _T = TypeVar("_T")
 _CONNECT_S = 3.0
 _READ_S = 30.0
 _PROBE_READ_S = 3.0
+_PROBE_S = 10.0
+"""Also of a store that answers drop by drop, each in time."""
 _PAGE = 1000
 _BUSY = (502, 503, 504)
 
@@ -123,7 +125,8 @@ class S3Objects:
 
     async def probe(self) -> None:
         """See ``ObjectStore.probe``. A key that may not list buckets still counts as accepted."""
-        await self._call(_ask_for_buckets, self._open().quick)
+        quick = self._open().quick
+        await self._within(min(self.longest_s, _PROBE_S), lambda: _ask_for_buckets(quick))
 
     async def ensure_bucket(self, bucket: str) -> None:
         """See ``ObjectStore.ensure_bucket``."""

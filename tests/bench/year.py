@@ -155,7 +155,7 @@ class Year:
     async def _night(self, said: str) -> None:
         for one in bootstrap.scheduled(self.services.settings):
             if one.kind not in _LEFT_FOR_LATER:
-                once = partial(bootstrap._JOBS[one.kind], self.services, one.subject)
+                once = partial(bootstrap.HANDLERS[one.kind], self.services, one.subject)
                 await self._timed(f"job {one.kind}{said}", once)
 
     async def _expiring(self) -> None:
