@@ -46,8 +46,6 @@ _T = TypeVar("_T")
 _CONNECT_S = 3.0
 _READ_S = 30.0
 _PROBE_READ_S = 3.0
-_PROBE_S = 10.0
-"""Also of a store that answers drop by drop, each in time."""
 _PAGE = 1000
 _BUSY = (502, 503, 504)
 
@@ -113,6 +111,9 @@ class S3Objects:
     longest_s = 120.0
     """How long a call may take altogether: one that is answered drop by drop, or waits for a thread."""
 
+    probe_longest_s = 10.0
+    """The same for a probe: somebody waits to be told whether it answers."""
+
     def __init__(self, *, region: str, threads: int = 8) -> None:
         self.region = region
         self._thread_count = threads
@@ -126,7 +127,7 @@ class S3Objects:
     async def probe(self) -> None:
         """See ``ObjectStore.probe``. A key that may not list buckets still counts as accepted."""
         quick = self._open().quick
-        await self._within(min(self.longest_s, _PROBE_S), lambda: _ask_for_buckets(quick))
+        await self._within(self.probe_longest_s, lambda: _ask_for_buckets(quick))
 
     async def ensure_bucket(self, bucket: str) -> None:
         """See ``ObjectStore.ensure_bucket``."""
