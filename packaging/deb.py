@@ -61,7 +61,7 @@ def _lay_out(root: Path, files: Path) -> None:
         _put(files / "systemd" / name, root / "usr/lib/systemd/system" / name)
     _put(files / "systemd/ddsd.sysusers", root / "usr/lib/sysusers.d/ddsd.conf")
     _put(files / "systemd/ddsd.tmpfiles", root / "usr/lib/tmpfiles.d/ddsd.conf")
-    _put(files / "config/ddsd.toml", root / "etc/ddsd/ddsd.toml")
+    _put(files / "config/ddsd.toml", root / "usr/share/ddsd/ddsd.toml")
     for page in sorted((files / "man").iterdir()):
         place = root / f"usr/share/man/man{page.suffix[1:]}" / f"{page.name}.gz"
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def _put(source: Path, target: Path) -> None:
 
 
 def _describe(root: Path, debian: str) -> None:
-    """Write what dpkg reads: the control file, the list of configuration, the scripts."""
+    """Write what dpkg reads: the control file, the scripts."""
     about = root / "DEBIAN"
     about.mkdir()
     python = PYTHONS[debian]
@@ -94,7 +94,6 @@ def _describe(root: Path, debian: str) -> None:
         f"Section: net\nPriority: optional\nDescription: {DESCRIPTION}\n",
         encoding="utf-8",
     )
-    about.joinpath("conffiles").write_text("/etc/ddsd/ddsd.toml\n")
     for name in _SCRIPTS:
         shutil.copy(release.ROOT / "packaging/debian" / name, about / name)
 

@@ -7,6 +7,8 @@ cd "$(dirname "$0")"
 TARGET=/opt/ddsd
 BEFORE=/opt/ddsd.before
 INSTALLED=$TARGET/installed-files
+UNFINISHED=/opt/ddsd.unfinished
+STOPPED=/run/ddsd-upgrade
 VERSION="$(cat VERSION)"
 
 say() { printf '%s\n' "$*"; }
@@ -16,7 +18,6 @@ die() {
 }
 
 check_the_machine() {
-    [ "$(id -u)" = 0 ] || die "run it as root"
     command -v systemctl >/dev/null && command -v systemd-sysusers >/dev/null || die "this machine has no systemd"
     if command -v dpkg-query >/dev/null && dpkg-query --show --showformat '${db:Status-Status}' ddsd 2>/dev/null |
         grep -q '^installed'; then
@@ -34,27 +35,48 @@ find_python() {
     die "Python 3.11, 3.12 or 3.13 is needed, and none is on PATH"
 }
 
-running() {
+# Puts back what was there before an installation that failed or was killed.
+recover() {
+    [ -e $UNFINISHED ] || return 0
+    if [ -d $BEFORE ]; then
+        rm -rf $TARGET
+        mv $BEFORE $TARGET
+    elif [ ! -e $INSTALLED ]; then
+        rm -rf $TARGET
+    fi
+    rm -f $UNFINISHED
+}
+
+stop_what_runs() {
+    were_running=
     [ -d /run/systemd/system ] || return 0
-    systemctl list-units --plain --no-legend --state=active 'ddsd.service' 'ddsd@*.service' | cut -d ' ' -f 1
+    # One that systemd is about to start again counts as running.
+    units="$(systemctl list-units --plain --no-legend --state=active,activating,reloading 'ddsd.service' 'ddsd@*.service' |
+        cut -d ' ' -f 1)"
+    # Added, not overwritten: whoever was killed in here runs this again, and finds less running.
+    [ -z "$units" ] || say "$units" >>$STOPPED
+    [ ! -e $STOPPED ] || were_running="$(sort -u $STOPPED)"
+    [ -z "$units" ] || systemctl stop $units
 }
 
 put_back() {
     status=$?
     [ $status = 0 ] && return
-    if [ -d $BEFORE ]; then
-        rm -rf $TARGET
-        mv $BEFORE $TARGET
-        [ -z "${were_running:-}" ] || systemctl start $were_running || true
+    trap '' HUP INT TERM
+    recover
+    if [ -e $INSTALLED ]; then
+        [ -z "$were_running" ] || systemctl start $were_running || true
+        rm -f $STOPPED
         say "install.sh: it failed; the version that was here before is in place again" >&2
     else
-        rm -rf $TARGET
         say "install.sh: it failed; nothing is installed" >&2
     fi
 }
 
 make_environment() {
     rm -rf $BEFORE
+    mkdir -p "$(dirname $UNFINISHED)"
+    : >$UNFINISHED
     [ ! -d $TARGET ] || mv $TARGET $BEFORE
     umask 022
     "$python" environment.py wheels $TARGET
@@ -105,24 +127,35 @@ make_accounts_and_directories() {
 start_again() {
     for unit in $were_running; do
         systemctl start "$unit" || {
-            say "$unit did not start. If the database must be brought up to date: make a backup, then run"
+            say "$unit did not start. The last that it said:"
+            journalctl --unit "$unit" --lines 20 --output cat | grep '^ddsd: ' | tail -n 3 || true
+            say "If the database must be brought up to date: make a backup, then run"
             say "    systemctl start ddsd-migrate && systemctl start $unit"
-            say "What else may be wrong: journalctl -u $unit"
+            say "More is in journalctl -u $unit"
         }
     done
+    rm -f $STOPPED
 }
 
+[ "$(id -u)" = 0 ] || die "run it as root"
+# One at a time; what is left of one that was killed holds it, too.
+exec 9>/run/ddsd-install.lock
+flock 9
+recover
 check_the_machine
 find_python
-were_running="$(running)"
 trap put_back EXIT
-[ -z "$were_running" ] || systemctl stop $were_running
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+stop_what_runs
 say "Installing ddsd $VERSION for $python into $TARGET"
 make_environment
 put_files
 make_accounts_and_directories
 [ ! -d /run/systemd/system ] || systemctl daemon-reload
 trap - EXIT
+rm -f $UNFINISHED
 first=yes
 [ ! -d $BEFORE ] || first=no
 rm -rf $BEFORE

@@ -13,9 +13,11 @@ if [ ! -e $TARGET/installed-files ]; then
     exit 1
 fi
 if [ -d /run/systemd/system ]; then
-    units="$(systemctl list-units --plain --no-legend --state=active 'ddsd.service' 'ddsd@*.service' | cut -d ' ' -f 1)"
+    units="$(systemctl list-units --plain --no-legend --state=active,activating,reloading 'ddsd.service' 'ddsd@*.service' | cut -d ' ' -f 1)"
     [ -z "$units" ] || systemctl stop $units
-    systemctl disable --quiet ddsd.service $units 2>/dev/null || true
+    for link in /etc/systemd/system/*.wants/ddsd.service /etc/systemd/system/*.wants/ddsd@*.service; do
+        [ ! -L "$link" ] || systemctl disable --quiet "${link##*/}" 2>/dev/null || rm -f "$link"
+    done
 fi
 while read -r path; do rm -f "$path"; done <$TARGET/installed-files
 rm -rf $TARGET

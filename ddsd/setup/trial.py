@@ -7,6 +7,7 @@ on a free port of this machine. Invariant: what it put into the store is removed
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import io
 import os
 import secrets
@@ -14,8 +15,8 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +47,7 @@ from ddsd.users import passwords
 from ddsd.work import Services, reading, transaction
 
 TEST_FILE_BYTES: Final = 1_000_000
+_SCRATCH: Final = "setup-"
 _UNIT: Final = "setup"
 _SENDER: Final = Person("setup_sender", "Sender", Role.UNIT_PERSONNEL, _UNIT)
 _READER: Final = Person("setup_reader", "Reader", Role.RESEARCHER, None)
@@ -66,11 +68,11 @@ def run(settings: Settings) -> DeliveryFacts:
         TrialFailed: it failed.
         ConfigurationError: a secret cannot be read.
     """
-    scratch = Path(tempfile.mkdtemp(prefix="setup-", dir=settings.instance.state_dir))
-    own = _own(settings, scratch)
-    log.configure(own.log.level, own.log.format)
     try:
-        return asyncio.run(_run(own, scratch))
+        with _scratch(settings.instance.state_dir) as scratch:
+            own = _own(settings, scratch)
+            log.configure(own.log.level, own.log.format)
+            return asyncio.run(_run(own, scratch))
     except (
         DemoFailed,
         DeliveryError,
@@ -83,8 +85,23 @@ def run(settings: Settings) -> DeliveryFacts:
         raise TrialFailed(
             f"the test delivery failed: {str(wrong) or 'nothing answered in time'}"
         ) from wrong
+
+
+@contextmanager
+def _scratch(state_dir: Path) -> Iterator[Path]:
+    """Make a directory for this trial; those that killed trials have left are removed. One trial at a time."""
+    lock = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in state_dir.glob(f"{_SCRATCH}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        scratch = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=state_dir))
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        os.close(lock)
 
 
 def _own(settings: Settings, scratch: Path) -> Settings:

@@ -374,7 +374,12 @@ def _check_version(rclone: Path) -> None:
     """
     try:
         answer = subprocess.run(
-            [str(rclone), "version"], capture_output=True, text=True, timeout=10, check=True
+            [str(rclone), "version"],
+            env={**os.environ, "RCLONE_CONFIG": ""},  # or it makes a directory in the user's home
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise ConfigurationError(f"The embedded store cannot run rclone: {error}") from error

@@ -52,6 +52,33 @@ def deb(appliance: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def newer(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package of a version to come, whose reference of the configuration is another one."""
+    return remade(deb, tmp_path_factory.mktemp("newer"), "9.1.0")
+
+
+def remade(package: Path, directory: Path, version: str, *, preinst: str = "") -> Path:
+    """Make another version of a package, with the reference changed, and perhaps another script before."""
+    root, made = directory / "root", directory / f"ddsd_{version}.deb"
+    subprocess.run(["dpkg-deb", "--raw-extract", package, root], check=True)
+    control = root / "DEBIAN/control"
+    lines = control.read_text().splitlines()
+    lines[1] = f"Version: {version}"
+    control.write_text("\n".join([*lines, ""]))
+    reference = root / "usr/share/ddsd/ddsd.toml"
+    reference.write_text(f"# As of {version}.\n{reference.read_text()}")
+    if preinst:
+        (root / "DEBIAN/preinst").write_text(preinst)
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-Zzstd", "-z1", "--build", root, made],
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    shutil.rmtree(root)
+    return made
+
+
+@pytest.fixture(scope="session")
 def bundle(appliance: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive for machines without a network."""
     return make_package("bundle.py", tmp_path_factory.mktemp("bundle"))

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -79,12 +80,30 @@ END
 """
 
 
+@dataclass(frozen=True)
+class Disk:
+    """What the machine keeps when it is switched off: its root, and where podman keeps images and volumes."""
+
+    root: Path
+    containers: Path
+
+    @contextmanager
+    def booted(self) -> Iterator[Machine]:
+        """Switch it on."""
+        options = (
+            "--capability=all", "--system-call-filter=@keyring bpf", "--bind=/dev/fuse",
+            f"--bind={self.containers}:/var/lib/containers",
+        )  # fmt: skip
+        with debian.booted(self.root, options=options, unified=True) as machine:
+            yield machine
+
+
 @contextmanager
-def started(directory: Path) -> Iterator[Machine]:
-    """Boot one, with our configuration in root's home and nothing of ours installed."""
-    # The images lie where layers can be mounted, which is neither memory nor another layer.
+def new_disk(directory: Path) -> Iterator[Disk]:
+    """Make one, with our configuration in root's home and nothing of ours installed."""
+    # Images lie where layers can be mounted, which is neither memory nor another layer.
     with (
-        TemporaryDirectory(prefix="ddsd-containers-", dir="/var/tmp") as images,
+        TemporaryDirectory(prefix="ddsd-containers-", dir="/var/tmp") as containers,
         debian.layer(debian.for_containers(), directory / "disk") as root,
     ):
         shutil.copytree(CHECKOUT / "config", root / "root/config")
@@ -92,12 +111,7 @@ def started(directory: Path) -> Iterator[Machine]:
             place = root / name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(content)
-        options = (
-            "--capability=all", "--system-call-filter=@keyring bpf", "--bind=/dev/fuse",
-            f"--bind={images}:/var/lib/containers",
-        )  # fmt: skip
-        with debian.booted(root, options=options, unified=True) as machine:
-            yield machine
+        yield Disk(root, Path(containers))
 
 
 def give_image(machine: Machine, podman: Podman) -> None:
@@ -118,8 +132,9 @@ def make_part_images(machine: Machine, minio: Path, scratch: Path) -> None:
         program.chmod(0o755)
     file = machine.outside("/root/parts.tar")
     left_out = [f"--exclude={one}" for one in _UNNEEDED]
+    ours = [f"./{one.relative_to(scratch)}" for one in programs.iterdir()]
     subprocess.run(
-        ["tar", "--create", "--file", file, *left_out, "-C", debian.with_postgresql(), ".", "-C", scratch, "./usr"],
+        ["tar", "--create", "--file", file, *left_out, "-C", debian.with_postgresql(), ".", "-C", scratch, *ours],
         check=True,
     )  # fmt: skip
     machine.script("podman import --quiet parts.tar localhost/parts:1; rm parts.tar")

@@ -153,7 +153,7 @@ def enter(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Machine:
     """A booted machine: its root as seen from outside before it was booted, its systemd's process ID out here."""
 
@@ -201,16 +201,13 @@ class Machine:
         """Return the command that runs a program of this machine on the network of that one."""
         return [*self._inside(("--target", "--net")), *words]
 
-    def reboot(self) -> None:
-        """Reboot it; return when it is up."""
-        container, before = psutil.Process(self.leader).ppid(), self.leader
-        self.try_to("systemctl", "reboot")
+    def power_off(self) -> None:
+        """Let it go down, as for a reboot; return when it is."""
+        self.try_to("systemctl", "poweroff")
         deadline = time.monotonic() + _PATIENCE_S
-        while psutil.pid_exists(before):
+        while psutil.pid_exists(self.leader):
             assert time.monotonic() < deadline, "it does not go down"
             time.sleep(0.05)
-        self.leader = _leader(container, self.root.parent / "console")
-        self.try_to("systemctl", "is-system-running", "--wait")
 
     def until(self, unit: str, name: str, wanted: str) -> None:
         """Return when a unit's property has become what is wanted; a regular expression."""
@@ -252,6 +249,8 @@ def booted(
             container.wait(_PATIENCE_S)
         finally:
             if container.poll() is None:
+                for one in psutil.Process(container.pid).children():  # it would outlive nspawn
+                    one.kill()
                 container.kill()
                 container.wait()
 

@@ -202,6 +202,8 @@ def test_the_stock_client_delivers_through_the_published_ports(
     assert (listed["public_id"], listed["status"]) == (project, "Available")
     assert {one["address"] for one in site.ctl("session", "ls")} == {GATEWAY}
     assert "Traceback" not in site.podman.log()
+    kept = site.podman.run("exec", NAME, "python", "-c", "import os; print(*os.listdir())").split()
+    assert {one for one in kept if not one.startswith("ddsd.sqlite3")} == {"store"}
     about = site.podman.inspect("container", NAME)
     assert about["HostConfig"]["ReadonlyRootfs"] is True
     sys.stdout.write(f"resident after a delivery: {site.podman.resident_mib()} MiB\n")

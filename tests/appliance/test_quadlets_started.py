@@ -6,8 +6,6 @@ The tests share the machine and follow the page; each leaves the daemon running.
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -15,7 +13,8 @@ from typing import Final
 import pytest
 
 from tests.appliance import container_host, guide
-from tests.appliance.conftest import CHECKOUT, deliver
+from tests.appliance.conftest import deliver
+from tests.appliance.container_host import Disk
 from tests.appliance.containers import NAME, Podman
 from tests.appliance.debian import Machine
 from tests.daemon.process import wait_until
@@ -28,12 +27,27 @@ WITH_PARTS: Final = "With MinIO and PostgreSQL"
 
 
 @pytest.fixture(scope="module")
-def host(image: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A machine with the image on it and the daemon started as a unit."""
-    with container_host.started(tmp_path_factory.mktemp("host")) as machine:
+def disk(appliance: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
+    """What the machine keeps."""
+    with container_host.new_disk(tmp_path_factory.mktemp("host")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def host(disk: Disk, image: Podman) -> Iterator[Machine]:
+    """The machine with the image on it and the daemon started as a unit."""
+    with disk.booted() as machine:
         container_host.give_image(machine, image)
         machine.script(guide.script("The key", guide.PODMAN))
         machine.script(guide.script(ALONE, guide.PODMAN))
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def rebooted(host: Machine, disk: Disk) -> Iterator[Machine]:
+    """The machine after a reboot."""
+    host.power_off()
+    with disk.booted() as machine:
         yield machine
 
 
@@ -100,54 +114,33 @@ def test_a_mistake_in_the_configuration_is_told_and_not_tried_again(host: Machin
     host.run("systemctl", "start", "ddsd")
 
 
-def test_after_a_reboot_it_serves_by_itself(host: Machine) -> None:
-    host.reboot()
-    host.until("ddsd", "SubState", "running")
-    assert "Available" in projects(host)
+def test_after_a_reboot_it_serves_by_itself(rebooted: Machine) -> None:
+    rebooted.until("ddsd", "SubState", "running")
+    assert "Available" in projects(rebooted)
 
 
 def test_with_minio_and_postgresql_it_delivers_and_outlives_a_crash_of_its_database(
-    host: Machine, minio_binary: Path, stock_client_binary: Path, tmp_path: Path
+    rebooted: Machine, minio_binary: Path, stock_client_binary: Path, tmp_path: Path
 ) -> None:
-    container_host.make_part_images(host, minio_binary, tmp_path / "parts")
-    set_up_parts(host)
-    host.script("systemctl start ddsd-migrate; systemctl restart ddsd")
-    deliver_by_stock_client(host, tmp_path, stock_client_binary)
-    assert "s3, answers" in host.run("podman", "exec", NAME, "ddsctl", "status")
-    began = host.shown("ddsd", "ExecMainStartTimestampMonotonic")
-    host.run("podman", "kill", "--signal", "KILL", "ddsd-postgresql")
-    host.until("ddsd-postgresql", "NRestarts", "1")
+    container_host.make_part_images(rebooted, minio_binary, tmp_path / "parts")
+    configure_parts(rebooted)
+    assert "made the user ddsd at the store" in rebooted.script(
+        guide.script(WITH_PARTS, guide.PODMAN)
+    )
+    deliver_by_stock_client(rebooted, tmp_path, stock_client_binary)
+    assert "s3, answers" in rebooted.run("podman", "exec", NAME, "ddsctl", "status")
+    began = rebooted.shown("ddsd", "ExecMainStartTimestampMonotonic")
+    rebooted.run("podman", "kill", "--signal", "KILL", "ddsd-postgresql")
+    rebooted.until("ddsd-postgresql", "NRestarts", "1")
     asking = ("podman", "exec", NAME, "ddsctl", "project", "ls")
-    wait_until(lambda: host.try_to(*asking).returncode == 0, "the database answers again")
-    assert host.shown("ddsd", "ExecMainStartTimestampMonotonic") == began
-    assert "Available" in projects(host)
+    wait_until(lambda: rebooted.try_to(*asking).returncode == 0, "the database answers again")
+    assert rebooted.shown("ddsd", "ExecMainStartTimestampMonotonic") == began
+    assert "Available" in projects(rebooted)
 
 
-def set_up_parts(machine: Machine) -> None:
-    """Do what the page says, and make the daemon's user at MinIO."""
-    machine.script(guide.script(WITH_PARTS, guide.PODMAN))
+def configure_parts(machine: Machine) -> None:
+    """Change the variables as the page says."""
     place = machine.outside(container_host.ENVIRONMENT)
     embedded = ("DDSD_STORE__ADDRESS=", "DDSD_STORE__PORT=")
     kept = [line for line in place.read_text().splitlines() if not line.startswith(embedded)]
     place.write_text("\n".join([*kept, guide.text(WITH_PARTS, guide.PODMAN)]))
-    machine.script("systemctl daemon-reload; systemctl stop ddsd; systemctl start ddsd-minio")
-    names = ("minio-password", "store-secret-key")
-    secrets = (str(machine.outside(f"/root/{name}")) for name in names)
-    make_user = machine.beside(sys.executable, "-c", _MAKE_USER, *secrets)
-    wait_until(
-        lambda: subprocess.run(make_user, cwd=CHECKOUT, check=False).returncode == 0,
-        "MinIO is there, and has the daemon's user",
-    )
-
-
-_MAKE_USER: Final = """
-import asyncio, pathlib, sys
-from ddsd.secret import SecretText
-from ddsd.storage.minio import make_user
-from ddsd.storage.stores import StoreAccount, StoreAddress, StoreUser, policy_for
-from ddsd.units.units import ANY_BUCKET
-administrators, users = (SecretText(pathlib.Path(one).read_text().strip()) for one in sys.argv[1:])
-address = StoreAddress("http://127.0.0.1:9000", "http://127.0.0.1:9000", "us-east-1", "")
-account = StoreAccount(address, "ddsd-administrator", administrators)
-asyncio.run(make_user(account, StoreUser("ddsd", users, policy_for(ANY_BUCKET)), ca_file=None))
-"""

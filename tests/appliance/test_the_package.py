@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.appliance import debian, guide
-from tests.appliance.conftest import CHECKOUT, deliver, give, make_package, new_machine
+from tests.appliance.conftest import CHECKOUT, deliver, give, make_package, new_machine, remade
 from tests.appliance.debian import Machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("appliance")]
 
+MOST_EXPOSED = 1.5
 REGISTRIES = (b"pypi.org", b"pythonhosted.org", b"proxy.golang.org", b"registry.npmjs.org")
 
 
@@ -32,6 +34,26 @@ def test_setup_does_all_in_one_go(deb: Path, tmp_path: Path) -> None:
         assert machine.shown("ddsd", "SubState") == "running"
         assert "Genomics Core" in machine.run("ddsctl", "unit", "ls")
         assert "Traceback" not in machine.journal()
+
+
+def test_on_the_newer_debian_it_serves_and_after_a_reboot_it_delivers(
+    appliance: None, stock_client_binary: Path, tmp_path: Path
+) -> None:
+    package = make_package("deb.py", tmp_path / "made", "deb13")
+    with debian.layer(debian.base(debian.NEWER), tmp_path / "newer") as root:
+        shutil.copyfile(package, root / "root" / package.name)
+        with debian.booted(root) as machine:
+            machine.script(f"apt-get install --yes ./{package.name}")
+            machine.script(guide.script("The first start"))
+            units = ("ddsd.service", "ddsd@5001.service", "ddsd-migrate.service")
+            assert machine.try_to("systemd-analyze", "verify", "--man=no", *units).stderr == ""
+            told = machine.run("systemd-analyze", "security", "--no-pager", "ddsd.service")
+            assert float(told.split("ddsd.service: ")[-1].split()[0]) <= MOST_EXPOSED
+        with debian.booted(root) as machine:
+            machine.until("ddsd", "SubState", "running")
+            assert "delivered" in deliver(machine, tmp_path / "people", stock_client_binary)
+            assert "genomics" in machine.run("ddsctl", "unit", "ls")
+            assert "Traceback" not in machine.journal()
 
 
 def listing(package: Path) -> list[list[str]]:
@@ -84,6 +106,47 @@ def test_an_upgrade_drains_and_starts_again_and_keeps_configuration_and_data(
     assert "genomics" in served.run("ddsctl", "unit", "ls")
 
 
+def test_nobody_is_asked_about_the_configuration_at_an_upgrade(
+    served: Machine, newer: Path
+) -> None:
+    give(served, newer)
+    configuration = served.outside("/etc/ddsd/ddsd.toml")
+    configuration.write_text(configuration.read_text() + "# Ours.\n")
+    said = served.script(f"dpkg --install {newer.name}")  # nobody is at the terminal
+    assert "stays as it is" in said
+    assert configuration.read_text().endswith("# Ours.\n")
+    assert served.run("stat", "-c", "%U %G %a", "/etc/ddsd/ddsd.toml") == "root ddsd 640\n"
+    assert served.shown("ddsd", "SubState") == "running"
+    assert served.run("dpkg-query", "-W", "-f", "${Version}", "ddsd") == "9.1.0"
+
+
+def test_an_upgrade_that_fails_starts_again_what_ran(
+    served: Machine, newer: Path, tmp_path: Path
+) -> None:
+    bad = remade(newer, tmp_path, "9.2.0", preinst="#!/bin/sh\nexit 1\n")
+    give(served, bad)
+    before = served.shown("ddsd", "MainPID")
+    assert served.try_to("dpkg", "--install", f"/root/{bad.name}").returncode
+    assert served.shown("ddsd", "SubState") == "running"
+    assert served.shown("ddsd", "MainPID") != before
+    assert "genomics" in served.run("ddsctl", "unit", "ls")
+
+
+def test_an_upgrade_that_was_killed_is_finished_by_another_one(
+    served: Machine, deb: Path, newer: Path
+) -> None:
+    kill = (
+        f"dpkg --install {newer.name} >/dev/null & "
+        "while [ ! -e /run/ddsd-upgrade ]; do sleep 0.05; done; "
+        "while systemctl is-active --quiet ddsd; do sleep 0.05; done; kill -9 $!; wait $! || true"
+    )
+    served.script(kill)
+    assert served.shown("ddsd", "ActiveState") == "inactive"
+    served.script(f"dpkg --install --force-downgrade {deb.name}")
+    assert served.shown("ddsd", "SubState") == "running"
+    assert not served.outside("/run/ddsd-upgrade").exists()
+
+
 def test_manual_pages_and_completions_are_where_they_are_looked_for(served: Machine) -> None:
     for path in (
         "/usr/share/man/man8/ddsd.8.gz",
@@ -107,6 +170,7 @@ def test_the_shell_completes_commands_and_names_that_the_daemon_knows(served: Ma
 
 
 def test_a_removal_leaves_the_data_and_says_where(served: Machine) -> None:
+    served.script("systemctl enable --quiet ddsd@5001")
     said = served.script(guide.commands("Remove")[0])
     for place in ("/var/lib/ddsd", "/etc/ddsd", "/etc/credstore"):
         assert place in said
@@ -116,14 +180,17 @@ def test_a_removal_leaves_the_data_and_says_where(served: Machine) -> None:
     assert served.outside("/etc/credstore/ddsd.instance-key").is_file()
     assert not served.outside("/opt/ddsd").exists()
     assert served.shown("ddsd", "LoadState") == "not-found"
+    wanted = served.outside("/etc/systemd/system/multi-user.target.wants")
+    assert [one.name for one in wanted.glob("ddsd*")] == []
 
 
 def test_what_was_removed_goes_on_where_it_was_when_installed_again(
     served: Machine, tmp_path: Path
 ) -> None:
-    served.script(guide.script("The Debian package"))
-    served.script("systemctl start ddsd")
+    assert "systemctl enable --now ddsd" in served.script(guide.script("The Debian package"))
+    served.script("systemctl enable --now ddsd")
     assert "delivered" in deliver(served, tmp_path)
     served.script("apt-get purge --yes ddsd")
+    assert not served.outside("/etc/ddsd").exists()
     assert served.outside("/var/lib/ddsd/ddsd.sqlite3").is_file()
     assert served.outside("/etc/credstore/ddsd.instance-key").is_file()

@@ -1,4 +1,4 @@
-"""A real MinIO is away for an hour of the daemon's own clock: what waits goes on by itself, with tries to spare."""
+"""A real MinIO is away for an hour of the daemon's own clock: what waits for it goes on by itself, with tries left."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -108,6 +109,49 @@ def test_by_flags_from_nothing_to_a_delivered_file_and_again(
 
 
 @whole
+def test_killed_at_any_point_it_is_finished_by_running_it_again(bare: Bare) -> None:
+    words = bare.words("--non-interactive", *UNIT, *ADMIN)
+    key = ""
+    for point in (f"✓ wrote {bare.key}", "… delivering a test file", "✓ made the unit"):
+        kill_at(point, words)
+        if not key:
+            bare.config.unlink()  # the last that is written, so it may be missing beside the key
+        assert mode(bare.key) == 0o600
+        assert key in {"", bare.key.read_text()}  # never made anew
+        key = bare.key.read_text()
+    (bare.directory / "state" / "setup-killed").mkdir()  # as a trial has them that is killed
+    finished = bare.set_up(*UNIT, *ADMIN)
+    assert finished.code == 0, finished.err
+    assert "every byte was compared" in finished.out
+    assert "✓ made the super admin sam" in finished.out
+    assert bare.key.read_text() == key
+    assert sorted(one.name for one in bare.config.parent.iterdir()) == ["ddsd.toml", "instance.key"]
+    assert not list((bare.directory / "state").glob("setup-*"))
+
+
+def kill_at(point: str, words: list[str]) -> None:
+    """Run a setup and kill it, with all it has started, as soon as it says something."""
+    with subprocess.Popen(
+        words,
+        cwd=REPOSITORY,
+        env=environment() | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as child:
+        assert child.stdout is not None
+        said = []
+        for line in child.stdout:
+            said.append(line)
+            if line.startswith(point):
+                break
+        else:
+            pytest.fail(f"{point} was not said: {said}")
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+@whole
 def test_with_minio_and_postgresql_nothing_of_the_trial_stays(
     bare: Bare, minio: MinioServer, postgres_url: str
 ) -> None:
@@ -168,6 +212,7 @@ def test_a_lent_key_is_tried_in_place_of_the_account_that_is_not_there_yet(
     draft.lend(Lent(minio.access_key, SecretText("not its secret")))
     (told,) = problems_of(draft, "The object store")
     assert told.startswith("store.endpoint: ")
+    assert f"Asked with the key that is lent, {minio.access_key}" in told
     draft.lend(Lent(minio.access_key, minio.secret_key))
     assert problems_of(draft, "The object store") == []
     assert draft.settings().store.access_key == "ddsd"

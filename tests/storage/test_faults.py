@@ -10,9 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from urllib3.exceptions import ConnectTimeoutError
 
 from ddsd.errors import DdsError, StoreRefused, StoreUnavailable
 from ddsd.secret import SecretText
+from ddsd.storage.faults import silence
 from ddsd.storage.minio import S3Store
 from tests.parts.minio_server import MinioServer, minio_server
 from tests.parts.no_store import saying
@@ -155,6 +157,23 @@ async def test_server_that_is_no_store_names_the_address(answer: bytes) -> None:
         with pytest.raises(DdsError, match=r"store\.endpoint"):
             await store.list_buckets()
         await store.stop()
+
+
+async def test_administration_that_a_proxy_refuses_names_the_proxy_and_the_address() -> None:
+    page = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 16\r\nContent-Type: text/html\r\n\r\n<html>no</html>\n"
+    with saying(page) as endpoint:
+        store = a_store(endpoint)
+        await store.start()
+        with pytest.raises(StoreRefused, match=r"proxy .* /minio/admin/ .* store\.endpoint"):
+            await store.issue_upload_key("a-bucket", HOUR)
+        await store.stop()
+
+
+def test_connection_that_nobody_answers_is_told_in_words() -> None:
+    said = "Connection to store.example timed out. (connect timeout=3.0)"
+    message = silence("http://store.example:9000", ConnectTimeoutError(object(), said)).message
+    assert said in message
+    assert "object at 0x" not in message
 
 
 async def test_store_that_asks_to_wait_is_not_waited_for() -> None:
