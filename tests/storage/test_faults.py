@@ -189,6 +189,17 @@ async def test_store_that_asks_to_wait_is_not_waited_for() -> None:
         await store.stop()
 
 
+async def test_a_probe_ends_sooner_than_other_calls() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        store = a_store(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        assert store.probe_longest_s < store.longest_s
+        store.probe_longest_s = 0.2
+        await store.start()
+        with pytest.raises(StoreUnavailable, match="did not come to an end"):
+            await store.probe()
+        await store.stop()
+
+
 async def test_store_that_answers_drop_by_drop_is_unavailable_in_the_end() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         store = a_store(f"http://127.0.0.1:{listening.getsockname()[1]}")
