@@ -6,6 +6,7 @@ Users are on the network of ddsd's machine, know the names that the page uses, a
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ from tests.appliance import debian, guide
 from tests.appliance.conftest import CHECKOUT, give, new_machine
 from tests.appliance.customers import URL
 from tests.appliance.debian import Machine
+from tests.parts import absent
 from tests.parts.certificates import Authority
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("appliance")]
@@ -118,6 +120,8 @@ def two_servers(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Machine, Machine]]:
     """ddsd's machine and MinIO's, with a cable between them and nothing done yet."""
+    if not shutil.which("ip"):
+        absent("ip", "install Debian's package iproute2")
     below = debian.with_nginx()
     ours, theirs = (tmp_path_factory.mktemp(name) for name in ("ddsd", "minio"))
     with (
