@@ -6,7 +6,7 @@ import io
 import json
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,14 +17,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from minio import Minio
+from minio.commonconfig import ENABLED
 from minio.credentials.providers import StaticProvider
-from minio.error import S3Error
+from minio.error import MinioAdminException, S3Error
 from minio.minioadmin import MinioAdmin
+from minio.versioningconfig import VersioningConfig
 
 from ddsd.errors import StoreRefused, StoreUnavailable
 from ddsd.secret import SecretText
-from ddsd.storage.minio import S3Store
-from ddsd.storage.port import ScopedKey
+from ddsd.storage.minio import S3Store, make_user
+from ddsd.storage.port import May, ScopedKey, new_secret_key
+from ddsd.storage.stores import StoreAccount, StoreAddress, StoreUser, policy_for
+from ddsd.units.units import bucket_pattern
 from tests.parts.minio_server import MinioServer, minio_server
 
 HOUR = timedelta(hours=1)
@@ -218,3 +222,92 @@ async def test_server_that_is_stopped_becomes_unavailable(tmp_path: Path) -> Non
         with pytest.raises(StoreUnavailable):
             await store.issue_upload_key("a-bucket", HOUR)
         await store.stop()
+
+
+EVERYTHING: dict[str, object] = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Action": ["s3:*", "admin:*"], "Resource": ["arn:aws:s3:::*"]}
+    ],
+}
+
+
+@pytest.fixture(params=["the unit's account", "an upload key", "the key for downloads"])
+async def holder(
+    request: pytest.FixtureRequest, running_minio: MinioServer
+) -> AsyncIterator[tuple[str, MinioAdmin, Minio]]:
+    """Somebody of unit ``u1``, whose account is as ddsd makes it: who they are, and what they can send."""
+    endpoint, pattern = running_minio.endpoint, bucket_pattern("u1")
+    user = StoreUser("ddsd-u1", new_secret_key(), policy_for(pattern))
+    address = StoreAddress(endpoint, endpoint, "us-east-1")
+    await make_user(StoreAccount(address, running_minio.access_key, running_minio.secret_key), user)
+    unit = S3Store(
+        endpoint=endpoint, access_key=user.name, secret_key=user.secret_key, buckets=pattern
+    )
+    await unit.start()
+    await unit.ensure_bucket(OWN)
+    key = ScopedKey(user.name, user.secret_key, May.EVERYTHING)
+    if request.param == "an upload key":
+        key = await unit.issue_upload_key(OWN, HOUR)
+    elif request.param == "the key for downloads":
+        key = await unit.issue_download_key(HOUR)
+    admin = MinioAdmin(
+        endpoint=endpoint.removeprefix("http://"),
+        credentials=StaticProvider(key.access_key, key.secret_key.text()),
+        secure=False,
+        http_client=urllib3.PoolManager(retries=False, timeout=20),
+    )
+    yield request.param, admin, user_of(unit, key)
+    await unit.stop()
+
+
+OWN = "u100001-260302120000000000-abcdef01"
+
+
+async def test_nobody_of_a_unit_administers_the_store_or_opens_a_bucket(
+    holder: tuple[str, MinioAdmin, Minio],
+) -> None:
+    who, admin, user = holder
+    forbidden: dict[str, Callable[[], object]] = {
+        "a new user": lambda: admin.user_add("intruder", "intruders-secret"),
+        "another's secret": lambda: admin.user_add(UNIT_USER[0], "intruders-secret"),
+        "end another": lambda: admin.user_remove(UNIT_USER[0]),
+        "list users": admin.user_list,
+        "a new policy": lambda: admin.policy_add("intruder", policy=EVERYTHING),
+        "its own policy": lambda: admin.policy_add("ddsd-u1", policy=EVERYTHING),
+        "a wider policy": lambda: admin.attach_policy(["consoleAdmin"], user="ddsd-u1"),
+        "look at another": lambda: admin.user_info(UNIT_USER[0]),
+        "what the store is": admin.info,
+        "bucket policy": lambda: user.set_bucket_policy(OWN, json.dumps(EVERYTHING)),
+        "versioning": lambda: user.set_bucket_versioning(OWN, VersioningConfig(ENABLED)),
+        "life cycle": lambda: user.delete_bucket_lifecycle(OWN),
+        "replication": lambda: user.delete_bucket_replication(OWN),
+        "notification": lambda: user.delete_bucket_notification(OWN),
+        "encryption": lambda: user.delete_bucket_encryption(OWN),
+        "tags": lambda: user.delete_bucket_tags(OWN),
+        "another's bucket": lambda: user.make_bucket("u200001-260302120000000000-abcdef01"),
+        "a longer name": lambda: user.make_bucket("u1000001-260302120000000000-abcdef01"),
+    }
+    if who != "the unit's account":
+        forbidden |= {
+            "the account's secret": lambda: admin.user_add("ddsd-u1", "intruders-secret"),
+            "another key": lambda: admin.add_service_account(
+                access_key="INTRUDER1", secret_key="intruders"
+            ),
+            "a wide key": lambda: admin.add_service_account(
+                access_key="INTRUDER2", secret_key="intruders", policy=EVERYTHING
+            ),
+            "list keys": lambda: admin.list_service_account("ddsd-u1"),
+        }
+    allowed = [what for what, attempt in forbidden.items() if not _is_refused(attempt)]
+    assert allowed == []
+
+
+def _is_refused(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except MinioAdminException as no:
+        return no._code in {"400", "403"}  # MinIO: 400 to a key that would change its own account
+    except S3Error as no:
+        return no.code == "AccessDenied"
+    return False
