@@ -429,8 +429,16 @@ def sources(path: Path | None, environment: Mapping[str, str] | None = None) -> 
     """Name what :func:`load` reads with the same arguments: the file first, then the variables."""
     environment = os.environ if environment is None else environment
     file = path or DEFAULT_PATH
-    files = [str(file)] if path or file.exists() else []
+    files = [str(file)] if path or may_be_there(file) else []
     return files + sorted(filter(_is_ours, environment))
+
+
+def may_be_there(file: Path) -> bool:
+    """Say whether a file is there; one in a directory that is closed to us may be, and reading it tells why not."""
+    try:
+        return file.exists()
+    except PermissionError:
+        return True
 
 
 def changed(before: Settings, after: Settings) -> list[str]:
@@ -522,7 +530,7 @@ def read_secret(
 
 
 def _read_file(path: Path | None) -> dict[str, dict[str, object]]:
-    if path is None and not DEFAULT_PATH.exists():
+    if path is None and not may_be_there(DEFAULT_PATH):
         return {}
     return toml_file.read(path or DEFAULT_PATH)
 

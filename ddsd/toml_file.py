@@ -60,7 +60,8 @@ def _content(path: Path) -> bytes:
         ) from wrong
     except PermissionError as wrong:
         raise ConfigurationError(
-            f"{path} may not be read by this user; let its group be the daemon's, with mode 0640"
+            f"{path} may not be read by this user: be root or the daemon's user (sudo -u ddsd …);"
+            " its group should be the daemon's, with mode 0640"
         ) from wrong
     except OSError as wrong:
         raise ConfigurationError(f"{path} cannot be read: {wrong.strerror}") from wrong

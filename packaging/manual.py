@@ -23,6 +23,9 @@ from ddsd.__main__ import app as ddsd
 from ddsd.demo.run import demo_command
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+_ZSH_REGISTERS: Final = "compdef _ddsctl_completion ddsctl"
+_ZSH_COMPLETES: Final = '_ddsctl_completion "$@"'
+"""zsh reads the file at the first completion in a shell, and takes its body for the answer to that one, too."""
 COMPLETIONS: Final = {"bash": "ddsctl", "zsh": "_ddsctl", "fish": "ddsctl.fish"}
 """What the file of each shell must be called for the shell to find it."""
 
@@ -206,6 +209,8 @@ def quoted(text: str) -> str:
 def completion(shell: str) -> str:
     """Return what makes a shell ask ddsctl how a word may end."""
     script = get_completion_script(prog_name="ddsctl", complete_var="_DDSCTL_COMPLETE", shell=shell)
+    if shell == "zsh":
+        script = script.replace(_ZSH_REGISTERS, _ZSH_COMPLETES)
     return script.strip() + "\n"
 
 

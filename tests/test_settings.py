@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from ddsd.settings import (
     Settings,
     StoreKind,
     load,
+    may_be_there,
     read_secret,
     read_secrets,
 )
@@ -356,3 +358,17 @@ def test_a_demo_may_lack_its_instance_key(tmp_path: Path) -> None:
 def test_the_settings_can_be_shown_as_json() -> None:
     shown = json.loads(Settings().model_dump_json())
     assert shown["listen"]["admin_socket"] == "/run/ddsd/admin.sock"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become somebody else")
+def test_a_configuration_in_a_directory_that_is_closed_to_us_may_be_there(tmp_path: Path) -> None:
+    path = written(tmp_path, "")
+    tmp_path.chmod(0o700)
+    assert not may_be_there(tmp_path / "none")
+    os.seteuid(65534)
+    try:
+        assert may_be_there(path)
+        with pytest.raises(ConfigurationError, match="may not be read by this user: be root"):
+            load(path, {})
+    finally:
+        os.seteuid(0)

@@ -16,7 +16,7 @@ import ddsd
 from ddsd.bootstrap import new_instance_key
 from ddsd.errors import ConfigurationError
 from ddsd.secret import SecretText
-from ddsd.settings import CREDENTIALS, ENVIRONMENT_PREFIX, Settings, changed, load
+from ddsd.settings import CREDENTIALS, ENVIRONMENT_PREFIX, Settings, changed, load, may_be_there
 from ddsd.storage.port import new_secret_key
 
 KEY_FILE: Final = "instance.key_file"
@@ -59,7 +59,7 @@ class Draft:
     @property
     def is_new(self) -> bool:
         """Say whether there was no configuration before."""
-        return not self.file.exists()
+        return not may_be_there(self.file)
 
     def lend(self, key: Lent) -> None:
         """Take an administrator's key, to make the service's own account with: that needs to be there no longer."""

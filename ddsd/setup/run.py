@@ -94,7 +94,7 @@ def setup_command(
         )
     wishes = Wishes(unit, unit_name, unit_contact, admin, admin_name, admin_email)
     with files.in_memory("ddsd-setup-") as scratch:
-        store = credstore or (_CREDSTORE if service.has_systemd() else None)
+        store = credstore or (_CREDSTORE if service.is_the_units(config.absolute()) else None)
         draft = Draft(config.absolute(), scratch, store, _parsed(values or []))
         try:
             account = Account.of(user or ("ddsd" if os.getuid() == 0 else ""))

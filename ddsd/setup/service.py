@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from ddsd.listeners import answers
+from ddsd.settings import DEFAULT_PATH
 from ddsd.setup.files import Account
 
 UNIT: Final = "ddsd.service"
@@ -75,7 +76,7 @@ def serving(
     Raises:
         ServiceFailed: it does not start.
     """
-    if has_systemd():
+    if is_the_units(config):
         _systemctl("enable", "--quiet", UNIT)
         _systemctl("restart", UNIT)
         yield Runs.BY_SYSTEMD
@@ -90,8 +91,10 @@ def serving(
             yield Runs.NOT
 
 
-def has_systemd() -> bool:
-    """Say whether systemd runs here and knows the daemon's unit."""
+def is_the_units(config: Path) -> bool:
+    """Say whether the configuration is the one that the daemon's unit reads, and we may tell systemd to start it."""
+    if os.getuid() or config != DEFAULT_PATH:
+        return False
     if shutil.which("systemctl") is None or not Path("/run/systemd/system").is_dir():
         return False
     known = subprocess.run(["systemctl", "cat", UNIT], check=False, capture_output=True)

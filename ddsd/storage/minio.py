@@ -36,8 +36,8 @@ _MARGIN = timedelta(seconds=5)
 """Added to what MinIO is told, whose shortest expiry counts from its own clock."""
 _FORBIDDEN = 403
 _PROXY = (
-    "If this is a MinIO, a proxy before it refuses its administration: let it pass /minio/admin/ from this machine, or "
-    "set store.endpoint to MinIO's own address. If it is none: "
+    "If this is a MinIO, a proxy before it refuses its administration: set store.endpoint to an address by which this "
+    "machine gets at all of it, and store.public_endpoint to that of users. If it is none: "
 )
 _NO_MINIO = (
     "This object store has no MinIO administration API, so keys bound to one bucket cannot be made. If it has an IAM "

@@ -111,6 +111,9 @@ class S3Objects:
     longest_s = 120.0
     """How long a call may take altogether: one that is answered drop by drop, or waits for a thread."""
 
+    probe_longest_s = 10.0
+    """The same for a probe: somebody waits to be told whether it answers."""
+
     def __init__(self, *, region: str, threads: int = 8) -> None:
         self.region = region
         self._thread_count = threads
@@ -123,7 +126,8 @@ class S3Objects:
 
     async def probe(self) -> None:
         """See ``ObjectStore.probe``. A key that may not list buckets still counts as accepted."""
-        await self._call(_ask_for_buckets, self._open().quick)
+        quick = self._open().quick
+        await self._within(self.probe_longest_s, lambda: _ask_for_buckets(quick))
 
     async def ensure_bucket(self, bucket: str) -> None:
         """See ``ObjectStore.ensure_bucket``."""

@@ -127,6 +127,30 @@ def test_an_upgrade_that_fails_puts_back_what_was_there(machine: Machine) -> Non
     assert "genomics" in machine.run("ddsctl", "unit", "ls")
 
 
+def test_an_upgrade_that_was_killed_is_finished_by_running_it_again(machine: Machine) -> None:
+    install = "/root/ddsd-0.1.0-bundle/install.sh"
+    machine.script(
+        f"{install} >/dev/null 2>&1 & while [ ! -e /opt/ddsd.before ]; do sleep 0.05; done; "
+        "kill -9 $!; wait $! || true"
+    )
+    assert machine.shown("ddsd", "ActiveState") == "inactive"
+    machine.script(install)
+    assert machine.shown("ddsd", "SubState") == "running"
+    assert "genomics" in machine.run("ddsctl", "unit", "ls")
+    left = ("/opt/ddsd.before", "/opt/ddsd.unfinished", "/run/ddsd-upgrade")
+    assert not [one for one in left if machine.outside(one).exists()]
+
+
+def test_an_upgrade_that_is_interrupted_puts_back_what_was_there(machine: Machine) -> None:
+    said = machine.script(
+        "/root/ddsd-0.1.0-bundle/install.sh & while [ ! -e /opt/ddsd.before ]; do sleep 0.05; done; "
+        "kill -TERM $!; wait $! || echo status $?"
+    )
+    assert "the version that was here before is in place again" in said
+    assert "status 143" in said
+    assert machine.shown("ddsd", "SubState") == "running"
+
+
 def test_a_removal_leaves_the_data_and_says_where(machine: Machine) -> None:
     installed = machine.outside("/opt/ddsd/installed-files").read_text().splitlines()
     said = machine.script(guide.commands("Remove")[1])

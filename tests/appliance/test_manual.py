@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 import typer
 from typer.core import TyperGroup
@@ -78,5 +80,40 @@ def test_no_line_of_text_is_taken_for_a_command_of_roff(made: Path) -> None:
 def test_the_completion_is_good_bash(made: Path) -> None:
     checked = subprocess.run(["bash", "-n", made / "completions/bash/ddsctl"], check=False)
     assert checked.returncode == 0
-    assert (made / "completions/zsh/_ddsctl").read_text().startswith("#compdef ddsctl")
     assert "complete" in (made / "completions/fish/ddsctl.fish").read_text()
+
+
+def test_zsh_completes_at_the_first_try_and_registers_nothing_more(made: Path) -> None:
+    lines = (made / "completions/zsh/_ddsctl").read_text().splitlines()
+    assert lines[0] == "#compdef ddsctl"
+    assert lines[-1] == '_ddsctl_completion "$@"'
+    assert not [line for line in lines if line.startswith("compdef")]
+
+
+@pytest.mark.slow
+def test_fish_and_zsh_complete_a_command(made: Path) -> None:
+    if lacking := [shell for shell in ("fish", "zsh") if not shutil.which(shell)]:
+        pytest.skip(f"not on PATH: {', '.join(lacking)}")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    asked = 'source $argv[1]; complete --do-complete "ddsctl maint"'
+    fish: list[str | Path] = [
+        "fish",
+        "--no-config",
+        "-c",
+        asked,
+        made / "completions/fish/ddsctl.fish",
+    ]
+    told = subprocess.run(
+        fish, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.startswith("maintenance")
+    zsh = pexpect.spawn(
+        "zsh", ["-f", "-i"], env=os.environ | {"PATH": path, "TERM": "dumb"}, encoding="utf-8"
+    )
+    zsh.sendline(
+        f"fpath=({made}/completions/zsh $fpath); autoload -U compinit; compinit -u -D; echo rea''dy"
+    )
+    zsh.expect_exact("ready")
+    zsh.send("ddsctl maint\t")
+    zsh.expect_exact("maintenance")
+    zsh.close(force=True)

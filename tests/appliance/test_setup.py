@@ -46,3 +46,4 @@ def test_one_command_leads_from_the_package_to_deliveries(machine: Machine, tmp_
     assert "every byte was compared" in again  # beside the running service
     assert machine.run("cat", KEY) == key
     assert "Kärnan" in machine.run("ddsctl", "status")
+    assert key.strip() not in machine.run("journalctl", "--no-pager")

@@ -101,6 +101,11 @@ def test_operators_may_ask_and_nobody_else(served: Machine) -> None:
     refused = served.try_to("runuser", "-u", "eve", "--", "ddsctl", "unit", "ls")
     assert refused.returncode == 77, refused.stderr
     assert "Traceback" not in refused.stderr
+    for words in (("ddsd", "check-config"), ("ddsctl", "setup", "--non-interactive")):
+        refused = served.try_to("runuser", "-u", "eve", "--", *words)
+        assert refused.returncode == 78, refused.stderr
+        assert "ddsd.toml may not be read by this user: be root" in refused.stderr
+        assert "Traceback" not in refused.stderr
     assert served.try_to("runuser", "-u", "eve", "--", "ls", "/var/lib/ddsd").returncode
     assert served.try_to("runuser", "-u", "eve", "--", "cat", "/etc/ddsd/ddsd.toml").returncode
 

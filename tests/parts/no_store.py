@@ -21,7 +21,7 @@ def saying(answer: bytes) -> Iterator[str]:
                 except OSError:
                     return
                 with connection:
-                    connection.recv(65536)
+                    _read_head(connection)
                     connection.sendall(answer)
 
         server = threading.Thread(target=serve)
@@ -29,3 +29,10 @@ def saying(answer: bytes) -> Iterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         listening.shutdown(socket.SHUT_RDWR)
     server.join()
+
+
+def _read_head(connection: socket.socket) -> None:
+    """Read all of a request's head: closing on unread bytes would reset the answer away."""
+    head = b""
+    while b"\r\n\r\n" not in head and (piece := connection.recv(65536)):
+        head += piece

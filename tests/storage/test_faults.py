@@ -164,7 +164,9 @@ async def test_administration_that_a_proxy_refuses_names_the_proxy_and_the_addre
     with saying(page) as endpoint:
         store = a_store(endpoint)
         await store.start()
-        with pytest.raises(StoreRefused, match=r"proxy .* /minio/admin/ .* store\.endpoint"):
+        with pytest.raises(
+            StoreRefused, match=r"proxy .* store\.endpoint .*store\.public_endpoint"
+        ):
             await store.issue_upload_key("a-bucket", HOUR)
         await store.stop()
 
@@ -184,6 +186,17 @@ async def test_store_that_asks_to_wait_is_not_waited_for() -> None:
         await store.start()
         with pytest.raises(StoreUnavailable, match="503"):
             await store.list_buckets()
+        await store.stop()
+
+
+async def test_a_probe_ends_sooner_than_other_calls() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        store = a_store(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        assert store.probe_longest_s < store.longest_s
+        store.probe_longest_s = 0.2
+        await store.start()
+        with pytest.raises(StoreUnavailable, match="did not come to an end"):
+            await store.probe()
         await store.stop()
 
 
