@@ -34,7 +34,7 @@ endpoint = "{endpoint}"
 access_key = "{access_key}"
 secret_key_file = "{secret_file}"
 """
-FILES = 12
+FILES = 6
 EACH_BYTES = 3 * 1024 * 1024
 
 
