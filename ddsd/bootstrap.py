@@ -20,7 +20,7 @@ from ddsd.clock import Clock, SystemClock
 from ddsd.db.engine import Database
 from ddsd.db.remedies import remedy
 from ddsd.errors import ConfigurationError, DatabaseUnavailable
-from ddsd.files import grants, moving, reconciliation, removal, rotation, store_check
+from ddsd.files import grants, leaving, moving, reconciliation, removal, rotation, store_check
 from ddsd.jobs import housekeeping
 from ddsd.jobs.runner import Handler, JobRunner, Pace
 from ddsd.jobs.schedule import Cron, Schedule, ScheduledJob
@@ -69,6 +69,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     **removal.HANDLERS,
     **rotation.HANDLERS,
     **moving.HANDLERS,
+    **leaving.HANDLERS,
     **reconciliation.HANDLERS,
     **store_check.HANDLERS,
     **usage_jobs.HANDLERS,

@@ -2,7 +2,7 @@
 
 Invariant: a project's data is whole at the store that its row names. Until a project is switched it is read from the
 old store; the last of it is copied while nobody can add or remove anything (``Project.moving``), and one transaction
-switches it. The old copy stays until the operator has it forgotten.
+switches it. The old copy stays until the operator has it forgotten (:mod:`ddsd.files.leaving`).
 """
 
 from __future__ import annotations
@@ -12,35 +12,41 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, func, select, update
 
 from ddsd.access import Action, Actor, System, require
 from ddsd.audit import trail
-from ddsd.errors import Busy, Conflict, NotFound, StoreRefused
-from ddsd.files import accounts, copying, grants, removal
+from ddsd.errors import Busy, Conflict, StoreRefused
+from ddsd.files import accounts, copying, grants
 from ddsd.files import stores as places
 from ddsd.files.accounts import Credentials
-from ddsd.files.copying import Route
 from ddsd.files.reconciliation import has_data
-from ddsd.files.stores import Place
-from ddsd.files.tables import StoreKey
+from ddsd.files.ways import (
+    ACTIVE,
+    FORGET_FORMER_STORE,
+    MOVE_UNIT,
+    Ways,
+    are_left,
+    at,
+    has_job,
+    is_over,
+    remove_bucket,
+    require_former,
+    require_same_configuration,
+    require_two_stores,
+    ways_of,
+)
 from ddsd.jobs import progress, queue
-from ddsd.jobs.queue import GiveUp
 from ddsd.jobs.runner import Handler
 from ddsd.jobs.tables import Job, JobState
 from ddsd.projects import busy
 from ddsd.projects.projects import bucket_name
-from ddsd.projects.status import FINAL
 from ddsd.projects.tables import Project
 from ddsd.storage.port import ObjectStore
 from ddsd.storage.stores import StoreAccount
 from ddsd.units import stores, units
 from ddsd.units.tables import StoreState, Unit, UnitStore
 from ddsd.work import Services, Work, reading, transaction
-
-MOVE_UNIT: Final = "move_unit"
-FORGET_FORMER_STORE: Final = "forget_former_store"
-_ACTIVE: Final = (JobState.QUEUED, JobState.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ async def move_unit(services: Services, public_id: str) -> None:
         GiveUp: the two stores are one.
         StoreUnavailable, StoreRefused: one of the stores is away, or says no. What was copied stays copied.
     """
-    ways = await _ways(services, public_id)
+    ways = await ways_of(services, public_id)
     if ways is None:
         return
     left = await _left(services, ways)
@@ -163,14 +169,14 @@ async def turn_back(work: Work, public_id: str, *, dry_run: bool) -> Move:
     """
     require(work.actor, Action.OPERATE)
     unit = await units.find(work, public_id, for_change=True)
-    former, current = await _require_former(work, unit), await stores.current(work, unit.id)
-    _require_same_configuration(work.services, former)
-    if await _has_job(work, unit, FORGET_FORMER_STORE):
+    former, current = await require_former(work, unit), await stores.current(work, unit.id)
+    require_same_configuration(work.services, former)
+    if await has_job(work, unit, FORGET_FORMER_STORE):
         raise Busy(f"The old copy of the unit '{public_id}' is being removed. See: ddsctl jobs ls")
-    running = await _has_job(work, unit, MOVE_UNIT, (JobState.RUNNING,))
-    if running and not await _are_left(work, unit, former):
+    running = await has_job(work, unit, MOVE_UNIT, (JobState.RUNNING,))
+    if running and not await are_left(work, unit, former):
         raise Busy(f"The move of the unit '{public_id}' is about to end. Try again in a moment.")
-    load = await _load(work, unit, current, _at(unit.id, current))
+    load = await _load(work, unit, current, at(unit.id, current))
     move = replace(load, target=former.endpoint or former.configured_as)
     if dry_run:
         return move
@@ -180,131 +186,16 @@ async def turn_back(work: Work, public_id: str, *, dry_run: bool) -> Move:
     return replace(move, job=await _job(work, unit))
 
 
-async def leave(work: Work, public_id: str, *, dry_run: bool) -> str:
-    """Forget a unit's old copy, and the account, without removing anything there; return where it is.
-
-    For a store that is no more, or whose data is to stay. Keys that were made there are not withdrawn.
-
-    Raises:
-        Forbidden: the actor does not operate this service.
-        NotFound: there is no such unit, or no old copy.
-        Busy: the unit is still being moved, or the old copy is being removed at this moment.
-    """
-    require(work.actor, Action.OPERATE)
-    unit = await units.find(work, public_id, for_change=True)
-    former = await _require_moved(work, unit)
-    if await _has_job(work, unit, FORGET_FORMER_STORE, (JobState.RUNNING,)):
-        raise Busy(f"The old copy of the unit '{public_id}' is being removed. See: ddsctl jobs ls")
-    where = former.endpoint or former.configured_as
-    if not dry_run:
-        await _forget_row(work, unit.id, former.id)
-        trail.record(work, "store.leave", public_id, source=where)
-    return where
-
-
-async def begin_forgetting(work: Work, public_id: str, *, dry_run: bool) -> tuple[str, Job | None]:
-    """Begin to remove a unit's old copy; return where that is, and the job.
-
-    Raises:
-        Forbidden: the actor does not operate this service.
-        NotFound: there is no such unit, or no old copy.
-        Busy: the unit is still being moved.
-    """
-    require(work.actor, Action.OPERATE)
-    unit = await units.find(work, public_id, for_change=True)
-    former = await _require_moved(work, unit)
-    where = former.endpoint or former.configured_as
-    if dry_run:
-        return where, None
-    job = await queue.enqueue(work, FORGET_FORMER_STORE, public_id)
-    trail.record(work, "store.forget", public_id, source=where)
-    return where, job
-
-
-async def forget_former_store(services: Services, public_id: str) -> None:
-    """Handle the job :data:`FORGET_FORMER_STORE`: remove the unit's buckets from its former store, and the account.
-
-    What uploads that ended late have left there is copied first.
-
-    Raises:
-        GiveUp: the two stores are one; nothing was removed.
-        StoreUnavailable, StoreRefused: one of the stores is away, or says no.
-    """
-    ways = await _ways(services, public_id)
-    if ways is None:
-        return
-    async with reading(services, System()) as work:
-        table = Project.columns()
-        found = await work.session.scalars(
-            select(Project).where(table.unit_id == ways.unit_id).order_by(table.id)
-        )
-        everything = found.all()
-    for done, project in enumerate(everything):
-        total = len(everything)
-        await progress.report(services, FORGET_FORMER_STORE, public_id, done=done, total=total)
-        await _forget_project(services, project, ways)
-    await _forget_account(services, public_id, ways)
-
-
-@dataclass(frozen=True)
-class _Ways:
-    """A move that was begun: the former account's row, and both stores."""
-
-    unit_id: int
-    row_id: int
-    source: Place
-    target: Place
-
-    def route(self, project: Project) -> Route:
-        return Route(self.source.store, self.target.store, project.bucket)
-
-
-async def _ways(services: Services, public_id: str) -> _Ways | None:
-    async with reading(services, System()) as work:
-        unit = await units.find(work, public_id)
-        former = await stores.former(work, unit.id)
-        current = await stores.current(work, unit.id)
-    if former is None:
-        return None
-    _require_same_configuration(services, former)
-    source, target = await places.at(services, former), await places.at(services, current)
-    return _Ways(unit.id, former.id, source, target)
-
-
-async def _require_former(work: Work, unit: Unit) -> UnitStore:
-    former = await stores.former(work, unit.id)
-    if former is None:
-        raise NotFound(f"There is no old copy of the unit '{unit.public_id}'. See: ddsctl store ls")
-    return former
-
-
-async def _require_moved(work: Work, unit: Unit) -> UnitStore:
-    """Return the unit's former account, if none of its data is left there and no move is under way."""
-    former = await _require_former(work, unit)
-    if await _are_left(work, unit, former) or await _has_job(work, unit, MOVE_UNIT):
-        raise Busy(f"The unit '{unit.public_id}' is still being moved. See: ddsctl jobs ls")
-    return former
-
-
-async def _require_on_the_way(services: Services, ways: _Ways) -> None:
+async def _require_on_the_way(services: Services, ways: Ways) -> None:
     """Refuse to go on with a move that was turned back."""
     async with reading(services, System()) as work:
         await _require_unturned(work, ways)
 
 
-async def _require_unturned(work: Work, ways: _Ways) -> None:
+async def _require_unturned(work: Work, ways: Ways) -> None:
     former = await stores.former(work, ways.unit_id)
     if former is None or former.id != ways.row_id:
         raise Busy("The move was turned back.")
-
-
-def _require_same_configuration(services: Services, former: UnitStore) -> None:
-    now = services.settings.store_place
-    if former.configured_as and former.configured_as != now:
-        raise Conflict(
-            f"The unit's old copy is at the store that was configured as '{former.configured_as}', and [store] is now "
-            f"'{now}': configure that one again until the copy is forgotten."
-        )
 
 
 async def _require_movable(work: Work, unit: Unit, wanted: Credentials | None) -> UnitStore | None:
@@ -429,21 +320,14 @@ def _row(work: Work, unit: Unit, state: StoreState) -> UnitStore:
     return row
 
 
-def _at_source(ways: _Ways) -> ColumnElement[bool]:
+def _at_source(ways: Ways) -> ColumnElement[bool]:
     table = Project.columns()
     return and_(
         table.unit_id == ways.unit_id, table.store_id.is_not_distinct_from(ways.source.store_id)
     )
 
 
-def _at(unit_id: int, row: UnitStore | None) -> ColumnElement[bool]:
-    """Return the condition that a project of the unit has its data at an account's store."""
-    table = Project.columns()
-    store_id = row.id if row is not None and row.endpoint else None
-    return and_(table.unit_id == unit_id, table.store_id.is_not_distinct_from(store_id))
-
-
-async def _left(services: Services, ways: _Ways) -> Sequence[Project]:
+async def _left(services: Services, ways: Ways) -> Sequence[Project]:
     async with reading(services, System()) as work:
         found = await work.session.scalars(
             select(Project).where(_at_source(ways), has_data()).order_by(Project.columns().id)
@@ -452,12 +336,12 @@ async def _left(services: Services, ways: _Ways) -> Sequence[Project]:
 
 
 async def _move_project(
-    services: Services, project: Project, ways: _Ways, told: copying.Told
+    services: Services, project: Project, ways: Ways, told: copying.Told
 ) -> bool:
     """Copy a project and switch it; False if something else is being done to it."""
     route = ways.route(project)
     await route.target.ensure_bucket(route.bucket)
-    await _require_two_stores(route)
+    await require_two_stores(route)
     size_bytes = await copying.copy_new(services, project, route, told)
     try:
         async with _closed(services, project, ways):
@@ -469,17 +353,8 @@ async def _move_project(
     return True
 
 
-async def _require_two_stores(route: Route) -> None:
-    """Refuse to go on when both addresses lead to one store; they may have come to do so since the move began."""
-    if await copying.is_one_store(route):
-        raise GiveUp(
-            f"What is stored in {route.bucket} at the unit's new store is at its former one, too: they are one store. "
-            "Nothing was removed. See that both addresses lead where they did when the move began."
-        )
-
-
 @asynccontextmanager
-async def _closed(services: Services, project: Project, ways: _Ways) -> AsyncIterator[None]:
+async def _closed(services: Services, project: Project, ways: Ways) -> AsyncIterator[None]:
     """Let nothing be added to the project or removed from it until the block ends.
 
     Raises:
@@ -498,13 +373,13 @@ async def _closed(services: Services, project: Project, ways: _Ways) -> AsyncIte
             )
 
 
-async def _close(services: Services, project: Project, ways: _Ways) -> Sequence[str]:
+async def _close(services: Services, project: Project, ways: Ways) -> Sequence[str]:
     """Note that the project is being moved; return its upload keys, handed out no more, as subjects of jobs."""
     async with transaction(services, System()) as work:
         now = await work.session.get_one(
             Project, project.id, with_for_update=True, populate_existing=True
         )
-        if _is_over(now) or now.store_id != ways.source.store_id:
+        if is_over(now) or now.store_id != ways.source.store_id:
             raise Busy("The project has no data there any more.")
         if not now.moving:  # it is if a daemon died here
             await busy.require_idle(work, now)
@@ -512,12 +387,7 @@ async def _close(services: Services, project: Project, ways: _Ways) -> Sequence[
         return await grants.retire_uploads(work, now)
 
 
-def _is_over(project: Project) -> bool:
-    """Say whether a project has no data any more; see :func:`ddsd.files.reconciliation.has_data`."""
-    return project.status in FINAL and project.ending is None and project.purge_after is None
-
-
-async def _switch(services: Services, project: Project, ways: _Ways, size_bytes: int) -> None:
+async def _switch(services: Services, project: Project, ways: Ways, size_bytes: int) -> None:
     async with transaction(services, System()) as work:
         current = await _current_for_good(work, ways)
         await work.session.execute(
@@ -535,22 +405,22 @@ async def _switch(services: Services, project: Project, ways: _Ways, size_bytes:
         )
 
 
-async def _current_for_good(work: Work, ways: _Ways) -> int | None:
+async def _current_for_good(work: Work, ways: Ways) -> int | None:
     """Return the number of the unit's current account; nobody gives the unit another one meanwhile."""
     await work.session.get_one(Unit, ways.unit_id, with_for_update={"key_share": True})
     return await stores.current_id(work, ways.unit_id)
 
 
-async def _remove_needless_copies(services: Services, ways: _Ways) -> None:
+async def _remove_needless_copies(services: Services, ways: Ways) -> None:
     """Remove what was copied of projects that were over before they were switched."""
     async with reading(services, System()) as work:
         found = await work.session.scalars(select(Project).where(_at_source(ways), ~has_data()))
         over = found.all()
     for project in over:
-        await _remove_bucket(ways.target.store, project.bucket)
+        await remove_bucket(ways.target.store, project.bucket)
 
 
-async def _moved(services: Services, ways: _Ways) -> Sequence[Project]:
+async def _moved(services: Services, ways: Ways) -> Sequence[Project]:
     """Return the unit's projects that have their data at the new store."""
     table = Project.columns()
     async with reading(services, System()) as work:
@@ -566,7 +436,7 @@ async def _moved(services: Services, ways: _Ways) -> Sequence[Project]:
         return found.all()
 
 
-async def _finish(services: Services, public_id: str, ways: _Ways) -> None:
+async def _finish(services: Services, public_id: str, ways: Ways) -> None:
     """Let the projects that are over name the new store, too: the former one is to be forgotten."""
     async with transaction(services, System()) as work:
         current = await _current_for_good(work, ways)
@@ -580,82 +450,17 @@ async def _finish(services: Services, public_id: str, ways: _Ways) -> None:
         trail.record(work, "store.migrated", public_id, target=ways.target.identity)
 
 
-async def _are_left(work: Work, unit: Unit, former: UnitStore) -> bool:
-    """Say whether projects of the unit name its former store."""
-    left = await work.session.scalar(select(exists().where(_at(unit.id, former))))
-    return bool(left)
-
-
-async def _has_job(work: Work, unit: Unit, kind: str, states: Sequence[JobState] = _ACTIVE) -> bool:
-    jobs = Job.columns()
-    found = await work.session.scalar(
-        select(
-            exists().where(
-                jobs.kind == kind, jobs.subject == unit.public_id, jobs.state.in_(states)
-            )
-        )
-    )
-    return bool(found)
-
-
 async def _job(work: Work, unit: Unit) -> Job:
     """Return the job that moves the unit."""
     jobs = Job.columns()
     found = await work.session.scalars(
         select(Job).where(
-            jobs.kind == MOVE_UNIT, jobs.subject == unit.public_id, jobs.state.in_(_ACTIVE)
+            jobs.kind == MOVE_UNIT, jobs.subject == unit.public_id, jobs.state.in_(ACTIVE)
         )
     )
     return found.one()
 
 
-async def _forget_project(services: Services, project: Project, ways: _Ways) -> None:
-    """Remove what the former store has of a project."""
-    route = ways.route(project)
-    if not await route.source.bucket_exists(route.bucket):
-        return
-    if not _is_over(project):
-        await route.target.ensure_bucket(route.bucket)
-        await _require_two_stores(route)
-        await copying.copy_late(services, project, route)
-    await _remove_bucket(route.source, route.bucket)
-
-
-async def _remove_bucket(store: ObjectStore, bucket: str) -> None:
-    """Remove a bucket with all it holds; one that is gone already is fine."""
-    if not await store.bucket_exists(bucket):
-        return
-    while keys := await removal.some_keys(store, bucket, removal.MOST_AT_ONCE):
-        failures = await store.remove_objects(bucket, keys)
-        if failures:
-            raise StoreRefused(f"The store keeps {failures[0].key}: {failures[0].reason}")
-    await removal.abort_uploads(store, bucket, None)
-    await store.remove_bucket(bucket)
-
-
-async def _forget_account(services: Services, public_id: str, ways: _Ways) -> None:
-    """Withdraw the keys that the former account made, and forget it."""
-    table = StoreKey.columns()
-    if ways.source.store_id is not None:
-        async with reading(services, System()) as work:
-            keys = await work.session.scalars(
-                select(table.access_key).where(table.store_id == ways.source.store_id)
-            )
-            left = keys.all()
-        for access_key in left:
-            await ways.source.store.revoke_key(access_key)
-    async with transaction(services, System()) as work:
-        await _forget_row(work, ways.unit_id, ways.row_id)
-        trail.record(work, "store.forgotten", public_id, source=ways.source.identity)
-
-
-async def _forget_row(work: Work, unit_id: int, row_id: int) -> None:
-    await copying.forget_all(work, unit_id)
-    await work.session.execute(delete(StoreKey).where(StoreKey.columns().store_id == row_id))
-    await work.session.execute(delete(UnitStore).where(UnitStore.columns().id == row_id))
-
-
 HANDLERS: Final[Mapping[str, Handler]] = {
     MOVE_UNIT: move_unit,
-    FORGET_FORMER_STORE: forget_former_store,
 }

@@ -10,7 +10,8 @@ from sqlalchemy import select
 from typer.testing import CliRunner
 
 from ddsctl.app import app
-from ddsd.files import moving
+from ddsd import bootstrap
+from ddsd.files import ways
 from ddsd.jobs.tables import Job, JobState
 from ddsd.work import Work
 from tests.admin.serving import AdminPlane
@@ -125,7 +126,7 @@ def run_job(plane: AdminPlane, unit: str, kind: str) -> None:
         for job in await work.session.scalars(select(Job).where(Job.columns().kind == kind)):
             job.state = JobState.DONE
 
-    plane.run(moving.HANDLERS[kind](plane.services, unit))
+    plane.run(bootstrap.HANDLERS[kind](plane.services, unit))
     plane.work(over)
 
 
@@ -139,7 +140,7 @@ def test_a_unit_is_moved_and_its_old_copy_forgotten(
     assert begun.code == 0, begun.err
     assert f"ddsctl jobs wait {json.loads(begun.out)['job']}" in begun.err
     assert ctl("store", "forget", "--unit", unit, "--yes").code == 65
-    run_job(plane, unit, moving.MOVE_UNIT)
+    run_job(plane, unit, ways.MOVE_UNIT)
     states = {one["unit"]: one["state"] for one in json.loads(ctl("store", "ls", "--json").out)}
     assert states == {"": "current", unit: "former"}
     dry = ctl("store", "forget", "--unit", unit, "--dry-run", "--json")
@@ -147,7 +148,7 @@ def test_a_unit_is_moved_and_its_old_copy_forgotten(
     asked = ctl("store", "forget", "--unit", unit)
     assert (asked.code, "--yes" in asked.err) == (65, True)
     assert ctl("store", "forget", "--unit", unit, "--yes").code == 0
-    run_job(plane, unit, moving.FORGET_FORMER_STORE)
+    run_job(plane, unit, ways.FORGET_FORMER_STORE)
     again = ctl("store", "forget", "--unit", unit, "--yes")
     assert (again.code, "There is no old copy" in again.err) == (65, True)
     audited = {one["action"] for one in json.loads(ctl("audit", "ls", "--json").out)}
@@ -163,7 +164,7 @@ def test_a_move_is_turned_back_and_what_was_copied_is_left(
     dry = json.loads(ctl(*back, "--dry-run", "--json").out)
     assert (dry["source"], dry["job"]) == (ADDRESS, None)
     assert json.loads(ctl(*back, "--json").out)["job"] is not None
-    run_job(plane, unit, moving.MOVE_UNIT)
+    run_job(plane, unit, ways.MOVE_UNIT)
     leave = ("store", "forget", "--unit", unit, "--leave-data")
     asked = ctl(*leave)
     assert (asked.code, "leave it there" in asked.err) == (65, True)

@@ -17,7 +17,7 @@ from ddsd.access import Operator, System
 from ddsd.audit.tables import AuditEntry
 from ddsd.db.base import Table
 from ddsd.errors import Busy, Conflict, DdsError, NotFound, StoreRefused, StoreUnavailable
-from ddsd.files import grants, moving, removal, stores
+from ddsd.files import grants, leaving, moving, removal, stores
 from ddsd.files.accounts import Credentials, set_credentials
 from ddsd.files.tables import ObjectCopy
 from ddsd.jobs.queue import GiveUp
@@ -89,8 +89,8 @@ async def move(services: Services, delivery: Delivery) -> str:
 async def forget(services: Services, unit: str) -> None:
     async with transaction(services, OPERATOR) as work:
         await end_jobs(work.session)
-        await moving.begin_forgetting(work, unit, dry_run=False)
-    await moving.forget_former_store(services, unit)
+        await leaving.begin_forgetting(work, unit, dry_run=False)
+    await leaving.forget_former_store(services, unit)
 
 
 async def end_jobs(session: AsyncSession) -> None:
@@ -633,12 +633,12 @@ async def test_an_old_copy_at_a_store_that_is_no_more_is_left(
     unit = await begin(moved, delivery)
     with pytest.raises(Busy):
         async with transaction(moved, OPERATOR) as work:
-            await moving.leave(work, unit, dry_run=False)
+            await leaving.leave(work, unit, dry_run=False)
     await moving.move_unit(moved, unit)
     old(moved).away = True
     async with transaction(moved, OPERATOR) as work:
         await end_jobs(work.session)
-        await moving.leave(work, unit, dry_run=False)
+        await leaving.leave(work, unit, dry_run=False)
     assert await count(moved, UnitStore) == 1
     assert await count(moved, ObjectCopy) == 0
     assert old(moved).buckets == {delivery.project.bucket: {key_of("a"): STORED}}
@@ -681,7 +681,7 @@ async def test_what_does_not_fit_the_stage_is_refused(moved: Services, stage: st
         await moving.begin(moved, OPERATOR, unit, None, dry_run=False)
     with pytest.raises(forgetting or DdsError):
         async with transaction(moved, OPERATOR) as work:
-            await moving.begin_forgetting(work, unit, dry_run=False)
+            await leaving.begin_forgetting(work, unit, dry_run=False)
     if stage != "not begun":
         with pytest.raises(Conflict, match="ddsctl store forget"):
             await moving.begin(moved, OPERATOR, unit, THERE, dry_run=False)
@@ -778,9 +778,9 @@ async def test_a_death_while_the_old_copy_is_removed_is_made_good_by_the_next_ru
         unit = await move(moved, delivery)
         async with transaction(moved, OPERATOR) as work:
             await end_jobs(work.session)
-            await moving.begin_forgetting(work, unit, dry_run=False)
-        survived = await outlives(point, moving.forget_former_store, moved, unit)
-        await moving.forget_former_store(moved, unit)
+            await leaving.begin_forgetting(work, unit, dry_run=False)
+        survived = await outlives(point, leaving.forget_former_store, moved, unit)
+        await leaving.forget_former_store(moved, unit)
         assert bucket not in old(moved).buckets, point
         assert len(places.known[NEW].buckets[bucket]) == 2, point
         point += 1

@@ -19,7 +19,7 @@ from ddsd import bootstrap
 from ddsd.access import Operator, System
 from ddsd.clock import SystemClock
 from ddsd.errors import Conflict
-from ddsd.files import accounts, grants, moving, stores
+from ddsd.files import accounts, grants, leaving, moving, stores
 from ddsd.files.accounts import Credentials
 from ddsd.jobs.tables import Job, JobState
 from ddsd.projects.tables import Project
@@ -89,9 +89,9 @@ async def migrate(services: Services, unit: Unit, wanted: Credentials | None) ->
 
 async def forget(services: Services, unit: Unit) -> None:
     async with transaction(services, OPERATOR) as work:
-        _, job = await moving.begin_forgetting(work, unit.public_id, dry_run=False)
+        _, job = await leaving.begin_forgetting(work, unit.public_id, dry_run=False)
     assert job is not None
-    await moving.forget_former_store(services, unit.public_id)
+    await leaving.forget_former_store(services, unit.public_id)
     async with transaction(services, System()) as work:
         (await work.session.get_one(Job, job.id)).state = JobState.DONE
 

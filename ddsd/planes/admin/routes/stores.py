@@ -9,7 +9,7 @@ from litestar.status_codes import HTTP_200_OK
 
 from ddsd.access import Operator
 from ddsd.contract import admin as wire
-from ddsd.files import accounts, moving, rotation
+from ddsd.files import accounts, leaving, moving, rotation
 from ddsd.files.accounts import Credentials, Given
 from ddsd.files.moving import Move
 from ddsd.planes.admin import condition
@@ -136,9 +136,9 @@ async def forget(
     """Begin to remove the old copy of a unit that was moved, or only forget it."""
     async with transaction(services, operator) as work:
         if data.leave_data:
-            where = await moving.leave(work, public_id, dry_run=data.dry_run)
+            where = await leaving.leave(work, public_id, dry_run=data.dry_run)
             return wire.StoreForgotten(unit=public_id, source=where, job=None)
-        where, job = await moving.begin_forgetting(work, public_id, dry_run=data.dry_run)
+        where, job = await leaving.begin_forgetting(work, public_id, dry_run=data.dry_run)
     return wire.StoreForgotten(unit=public_id, source=where, job=job.id if job else None)
 
 
