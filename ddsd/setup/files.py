@@ -22,11 +22,12 @@ from ddsd import bootstrap
 from ddsd.errors import ConfigurationError
 from ddsd.keys.instance import InstanceKey
 from ddsd.secret import SecretText
-from ddsd.settings import CREDENTIALS, Settings
+from ddsd.settings import CREDENTIALS, Settings, StoreKind
 from ddsd.setup.draft import KEY_FILE, Draft, reference, write_secret
 
 _OWN_DIRECTORY = 0o750
 _VOLATILE = Path("/run")
+_SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)
@@ -170,12 +171,23 @@ def in_memory(prefix: str) -> Iterator[Path]:
         yield Path(made)
 
 
+def data_places(settings: Settings) -> list[Path]:
+    """Return the directories on this machine that the daemon writes its data to."""
+    places = [settings.instance.state_dir]
+    if settings.database.url.startswith(_SQLITE):
+        places.append(Path(settings.database.url.removeprefix(_SQLITE)).parent)
+    if settings.store.kind is StoreKind.EMBEDDED and settings.store.directory:
+        places.append(settings.store.directory)
+    return places
+
+
 def _make_directories(settings: Settings, draft: Draft, account: Account) -> None:
     group = bootstrap.admin_group_id(settings.listen.admin_group)
     if not draft.file.parent.is_dir():
         _make(draft.file.parent, -1, account.gid)
-    if not settings.instance.state_dir.is_dir():
-        _make(settings.instance.state_dir, account.uid, account.gid)
+    for place in data_places(settings):
+        if not place.is_dir():
+            _make(place, account.uid, account.gid)
     if not settings.listen.admin_socket.parent.is_dir():
         _make(
             settings.listen.admin_socket.parent,

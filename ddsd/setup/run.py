@@ -14,7 +14,7 @@ from ddsctl import asking
 from ddsctl.failures import Failure
 from ddsd.contract.admin import NewUser
 from ddsd.secret import SecretText
-from ddsd.settings import DEFAULT_PATH, Secrets, Settings, read_secrets
+from ddsd.settings import DEFAULT_PATH, Secrets, Settings, StoreKind, read_secrets
 from ddsd.setup import files, people, questions, service, store_account
 from ddsd.setup.draft import KEY_FILE, Draft, Lent, known_keys
 from ddsd.setup.files import Account
@@ -124,6 +124,8 @@ def _set_up(
     named = ["--config", str(draft.file)]
     for written in files.write(draft, account):
         typer.echo(f"✓ wrote {written}")
+    for changed in service.let_write(draft.file, settings):
+        typer.echo(f"✓ changed {changed}: the service may write where the data is")
     with files.credentials(draft, account) as variables:
         if not account.is_us:  # else that was tried before
             service.as_daemon(account, variables, "check-config", *named)
@@ -179,6 +181,8 @@ def _say_what_next(
             f"give {made.username} this link (once, for {made.link_hours} hours): {made.link}"
         )
     key = draft.place_of(KEY_FILE)
+    if settings.store.kind is StoreKind.S3:
+        steps.append("look at what the store can do: ddsctl store check")
     steps += [
         f"keep a copy of {key} in a safe place, apart from the backups: without it they are of little use",
         f"look from outside: {settings.instance.public_url}/status",

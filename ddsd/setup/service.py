@@ -18,10 +18,16 @@ from pathlib import Path
 from typing import IO, Final
 
 from ddsd.listeners import answers
-from ddsd.settings import DEFAULT_PATH
-from ddsd.setup.files import Account
+from ddsd.settings import DEFAULT_PATH, Settings
+from ddsd.setup.files import Account, data_places
 
 UNIT: Final = "ddsd.service"
+_OWN: Final = Path("/var/lib/ddsd")
+"""Where the units may write: their StateDirectory."""
+_DROP_INS: Final = tuple(
+    Path(f"/etc/systemd/system/{unit}.d/setup.conf")
+    for unit in (UNIT, "ddsd@.service", "ddsd-migrate.service")
+)
 _READY_S: Final = 60.0
 _DDSD: Final = (
     sys.executable,
@@ -101,10 +107,47 @@ def is_the_units(config: Path) -> bool:
     return known.returncode == 0
 
 
+def let_write(config: Path, settings: Settings) -> list[Path]:
+    """Let the units write where the data is to be, if that is not in their own directory; return what was changed.
+
+    Raises:
+        ServiceFailed: a file cannot be written.
+    """
+    if not is_the_units(config):
+        return []
+    places = [one for one in data_places(settings) if not one.is_relative_to(_OWN)]
+    lines = [f'ReadWritePaths="-{_quoted(place)}"' for place in places]
+    text = "\n".join(["# Written by ddsctl setup.", "[Service]", *lines, ""]) if lines else ""
+    try:
+        changed = [one for one in _DROP_INS if _put(one, text)]
+    except OSError as wrong:
+        raise ServiceFailed(f"{wrong.filename} cannot be written: {wrong.strerror}") from wrong
+    if changed:
+        _systemctl("daemon-reload")
+    return changed
+
+
+def _quoted(place: Path) -> str:
+    """Write a path as systemd.syntax(7) and the specifiers of systemd.unit(5) want it."""
+    return str(place).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+
+
+def _put(file: Path, text: str) -> bool:
+    """Let a file hold the text, or be gone if that is empty; return whether it was changed."""
+    if (file.read_text(encoding="utf-8") if file.exists() else "") == text:
+        return False
+    if text:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    else:
+        file.unlink()
+    return True
+
+
 def _systemctl(*words: str) -> None:
     ended = subprocess.run(["systemctl", *words], check=False, capture_output=True, text=True)
     if ended.returncode != 0:
-        raise ServiceFailed(f"systemctl {words[0]} {UNIT} failed: {ended.stderr.strip()}")
+        raise ServiceFailed(f"systemctl {' '.join(words)} failed: {ended.stderr.strip()}")
 
 
 @contextmanager

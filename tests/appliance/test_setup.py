@@ -40,6 +40,14 @@ def test_one_command_leads_from_the_package_to_deliveries(machine: Machine, tmp_
     assert machine.run("stat", "-c", "%U", "/var/lib/ddsd/ddsd.sqlite3").strip() == "ddsd"
     assert deliver(machine, tmp_path)
 
+    moved = machine.run(*SETUP, "--set", "store.directory=/srv/all objects")
+    assert "ddsd.service.d/setup.conf: the service may write where the data is" in moved
+    assert deliver(machine, tmp_path / "elsewhere")
+    assert machine.run("sh", "-c", "ls '/srv/all objects/objects'").startswith("test-unit")
+    back = machine.run(*SETUP, "--no-trial", "--set", "store.directory=")
+    assert "setup.conf" in back
+    assert not machine.outside("/etc/systemd/system/ddsd.service.d/setup.conf").exists()
+
     key = machine.run("cat", KEY)
     again = machine.run(*SETUP, "--set", "instance.facility=Kärnan")
     assert "instance.facility = Kärnan" in again
