@@ -16,6 +16,7 @@ from ddsd.demo.story import Story
 from tests.daemon.process import wait_until
 from tests.daemon.test_faults import SmallDisk, can_mount
 from tests.e2e.installation import Installation, credentials, set_up
+from tests.parts import absent
 from tests.parts.smtp import MailServer
 
 pytestmark = [
@@ -36,7 +37,7 @@ def installation(tmp_path: Path, mail_server: MailServer) -> Installation:
 @pytest.fixture
 def disk(installation: Installation) -> Iterator[SmallDisk]:
     if not can_mount():
-        pytest.skip("mounts a small disk: needs root, and the right to mount")
+        absent("a small disk", "only root may mount one")
     small = SmallDisk(installation.place, read_only=False, size="20m")
     yield small
     small.daemon.process.kill()

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 from ddsctl.app import app
 from tests.appliance.conftest import CHECKOUT
+from tests.parts import absent
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def test_zsh_completes_at_the_first_try_and_registers_nothing_more(made: Path) -
 @pytest.mark.slow
 def test_fish_and_zsh_complete_a_command(made: Path) -> None:
     if lacking := [shell for shell in ("fish", "zsh") if not shutil.which(shell)]:
-        pytest.skip(f"not on PATH: {', '.join(lacking)}")
+        absent("shells", f"not on PATH: {', '.join(lacking)}")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     asked = 'source $argv[1]; complete --do-complete "ddsctl maint"'
     fish: list[str | Path] = [

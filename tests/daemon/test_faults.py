@@ -83,7 +83,7 @@ def can_mount() -> bool:
 @pytest.fixture
 def small_disk(place: Place) -> Iterator[Callable[..., SmallDisk]]:
     if not can_mount():
-        pytest.skip("mounts a small disk: needs root, and the right to mount")
+        absent("a small disk", "only root may mount one")
     begun: list[SmallDisk] = []
 
     def begin(*, read_only: bool = False) -> SmallDisk:
