@@ -24,6 +24,7 @@ from tests.ctl.conftest import Ctl
 from tests.ctl.test_commands import CREATE_GENOMICS
 from tests.daemon.process import REPOSITORY, Daemon, Place, wait_until
 from tests.daemon.test_serve import as_root, nobody
+from tests.parts import absent
 
 Start = Callable[..., Daemon]
 ODD = "tests.daemon.odd_planes"
